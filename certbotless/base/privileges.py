@@ -15,7 +15,7 @@ import pwd
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from . import files, systemd
@@ -91,13 +91,20 @@ def as_owner(folder: Path) -> Iterator[None]:
         found = folder.stat()
     except OSError:
         found = None
-    if os.geteuid() != 0 or found is None or found.st_uid == 0:
+    with as_user(found.st_uid, found.st_gid) if found else nullcontext():
+        yield
+
+
+@contextmanager
+def as_user(uid: int, gid: int) -> Iterator[None]:
+    """Reach files with the rights of a user, as `as_owner` does."""
+    if os.geteuid() != 0 or uid == 0:
         yield
         return
     group, groups = os.getegid(), os.getgroups()
     os.setgroups([])
-    os.setegid(found.st_gid)
-    os.seteuid(found.st_uid)
+    os.setegid(gid)
+    os.seteuid(uid)
     try:
         yield
     finally:

@@ -34,8 +34,8 @@ _TRUST_ACTIONS = {
     "export": N_("write the root, for a client to import"),
     "rotate": N_("make the next root, which signs 90 days later"),
     "switch": N_("let the next root sign from now on"),
-    "install": N_("make this machine trust the root; needs root"),
-    "uninstall": N_("remove the root from this machine; needs root"),
+    "install": N_("make this machine and your browsers trust the root; needs root"),
+    "uninstall": N_("remove the root from this machine and your browsers; needs root"),
     "commands": N_("print what to type on another machine"),
 }
 _ROOT_FORMATS = ("pem", "der", "mobileconfig")
@@ -273,11 +273,11 @@ def _add_actions_of_trust(parser: argparse.ArgumentParser) -> None:
     now_help = N_("let the new root sign at once: for a key that was stolen, or a CA that is gone or damaged")
     _flag(add("rotate"), "--now", now_help)
     add("switch")
-    to_help = _("system, docker, podman, containerd, separated by commas; those found here when absent")
+    to_help = _("system, docker, podman, containerd, nss, separated by commas; those found here when absent")
     for name in ("install", "uninstall"):
         add(name).add_argument("--to", metavar="STORES", help=to_help)
     systems_help = _(
-        "debian, rhel, docker, podman, containerd, k3s, macos, windows, ios, android (default: all)"
+        "debian, rhel, docker, podman, containerd, k3s, nss, macos, windows, ios, android (default: all)"
     )
     add("commands").add_argument("systems", nargs="*", metavar="SYSTEM", help=systems_help)
 

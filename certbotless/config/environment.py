@@ -58,5 +58,10 @@ def text() -> bytes:
     return "\n".join([*lines, ""]).encode()
 
 
+def sudo_user() -> str:
+    """Return the name of the user who typed `sudo`, empty without it. Source: sudo(8), ENVIRONMENT."""
+    return _value("SUDO_USER")
+
+
 def _value(name: str) -> str:
     return os.environ.get(name, "").strip()

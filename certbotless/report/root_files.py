@@ -4,6 +4,7 @@ import plistlib
 import uuid
 from collections.abc import Sequence
 
+from ..base.errors import printable
 from ..model.local_ca import RootCertificate, pem_of
 
 # Of the names below: any UUID of our own (RFC 9562, section 5.5).
@@ -28,7 +29,7 @@ def mobileconfig(roots: Sequence[RootCertificate]) -> bytes:
     """
     whole = {
         "PayloadContent": [_payload(root) for root in roots],
-        "PayloadDisplayName": roots[0].name,
+        "PayloadDisplayName": printable(roots[0].name),
         "PayloadIdentifier": "certbotless.local-ca",
         "PayloadType": "Configuration",
         "PayloadUUID": _uuid(*(root.sha256 for root in roots)),
@@ -41,7 +42,7 @@ def _payload(root: RootCertificate) -> dict[str, object]:
     return {
         "PayloadCertificateFileName": f"certbotless-{root.short}.cer",
         "PayloadContent": root.der,
-        "PayloadDisplayName": root.name,
+        "PayloadDisplayName": printable(root.name),
         "PayloadIdentifier": f"certbotless.local-ca.{root.short}",
         "PayloadType": "com.apple.security.root",
         "PayloadUUID": _uuid(root.sha256),

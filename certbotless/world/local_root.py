@@ -7,10 +7,12 @@ Source: RFC 5280 sections 4.2.1.3, 4.2.1.9 and 4.2.1.10.
 """
 
 import ipaddress
+import re
 from collections.abc import Collection
+from datetime import timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtensionOID, NameOID
 
@@ -25,6 +27,22 @@ _HAS = {
     ExtensionOID.SUBJECT_KEY_IDENTIFIER,
     ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
 }
+# What a permitted name may be: a network that is written as a name would pass for a limit of addresses, and
+# verifiers may differ about other characters. An empty one excludes every name.
+_DOMAIN = re.compile(r"(\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*)?")
+# Longer than ours live (world.local_ca).
+_LONGEST_LIFE = timedelta(days=3700)
+# What cryptography raises for what is no such certificate.
+_NOT_ONE = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 # A kind of name of which none is permitted is excluded as a whole.
 _EVERY_NAME, _EVERY_IPV4, _EVERY_IPV6 = "", "0.0.0.0/0", "::/0"
 
@@ -43,8 +61,11 @@ def read_root(data: bytes, where: str) -> RootCertificate:
         (certificate,) = x509.load_pem_x509_certificates(data)
         certificate.verify_directly_issued_by(certificate)
         permit = _permit_of(certificate)
+        start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if end - start > _LONGEST_LIFE:
+            raise ValueError("life")
         (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as exc:
+    except _NOT_ONE as exc:
         raise _refused(where, N_("it is not one root with the limits of certbotless")) from exc
     return RootCertificate(
         str(name.value),
@@ -52,8 +73,8 @@ def read_root(data: bytes, where: str) -> RootCertificate:
         certificate.public_bytes(serialization.Encoding.DER),
         certificate.fingerprint(hashes.SHA256()).hex(),
         permit,
-        certificate.not_valid_before_utc,
-        certificate.not_valid_after_utc,
+        start,
+        end,
     )
 
 
@@ -84,7 +105,7 @@ def _permit_of(certificate: x509.Certificate) -> tuple[str, ...]:
 def _text_of(name: x509.GeneralName) -> str:
     if isinstance(name, x509.IPAddress):
         return str(ipaddress.ip_network(str(name.value)))
-    if isinstance(name, x509.DNSName):
+    if isinstance(name, x509.DNSName) and _DOMAIN.fullmatch(name.value):
         return name.value
     raise ValueError("a constraint of another kind")
 

@@ -1,112 +1,93 @@
-"""Puts the root into the stores of this machine, and takes it out again: a line for each store."""
+"""Puts the root into the stores of this machine, and takes it out again: lines for each store."""
 
 import os
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from ...base.errors import CertbotlessError, StoreError, UsageError, printable
 from ...base.words import Text, _
 from ...config.settings import Config
-from . import roots, stores
+from ...model.local_ca import RootCertificate
+from . import folders, roots
+from .nss import NssStore
 from .places import places
-from .stores import STORES, Store
+from .stores import Outcome, Store
 
 Say = Callable[[str], None]
+STORES: tuple[Store, ...] = (*folders.STORES, NssStore())
 
 
-def chosen(named: str | None) -> list[Store]:
+def install(config: Config, named: str | None, say: Say) -> int:
+    """Install the roots; an earlier one is removed at its end. Return 1 if a store failed."""
+    into, found = _chosen(named), roots.read(config)
+    for root in found.all:
+        say(f"{printable(root.name)}\n  SHA-256: {root.fingerprint}")
+    at = places(config)
+    return _each(into, lambda store: store.install(found, at), _("is there already"), named, say)
+
+
+def uninstall(config: Config, named: str | None, say: Say) -> int:
+    """Remove what has a root of ours and nothing else. Return 1 if a store failed."""
+    from_, known = _chosen(named), roots.read(config).known
+    return _each(from_, lambda store: store.uninstall(known), _("has no root of this CA"), named, say)
+
+
+def installed(known: Sequence[RootCertificate]) -> list[str]:
+    """Return where this machine has one of these roots."""
+    return [place for store in STORES for place in store.installed(known)]
+
+
+def _chosen(named: str | None) -> list[Store]:
     """Return the stores with these names, separated by commas; without names, those found here.
 
     Raises:
         UsageError: there is no such store.
-        CertbotlessError: this is not root.
+        CertbotlessError: one of them needs root.
     """
-    if os.geteuid() != 0:
-        raise CertbotlessError(Text("this needs root; use sudo"))
-    if named is None:
-        return [store for store in STORES if store.is_found]
-    wanted = named.split(",")
+    names = [store.name for store in STORES]
+    wanted = names if named is None else named.split(",")
     for name in wanted:
-        if name not in stores.NAMES:
-            known = ", ".join(stores.NAMES)
-            raise UsageError(Text("there is no store {!r}; there is {}", printable(name, 80), known))
-    return [store for store in STORES if store.name in wanted]
+        if name not in names:
+            raise UsageError(
+                Text("there is no store {!r}; there is {}", printable(name, 80), ", ".join(names))
+            )
+    chosen = [store for store in STORES if store.name in wanted]
+    if os.geteuid() != 0 and any(store.needs_root for store in chosen):
+        raise CertbotlessError(Text("this needs root; use sudo"))
+    return [store for store in chosen if named is not None or store.is_found]
 
 
-def install(config: Config, named: str | None, say: Say) -> int:
-    """Install the roots; a root that has ended is removed. Return 1 if a store failed."""
-    into, found = chosen(named), roots.read(config)
-    for root in found.all:
-        say(f"{printable(root.name)}\n  SHA-256: {root.fingerprint}")
-    now = datetime.now(UTC)
-    live = {root.short: root.pem for root in found.all if root.not_after > now}
-    at = places(config)
-    stay = {root.short: root.pem for root in found.kept}
-    return _each(into, say, lambda store: _install(store, live, (found.known, stay), at))
-
-
-def uninstall(config: Config, named: str | None, say: Say) -> int:
-    """Remove the files that have a root of ours and nothing else. Return 1 if a store failed."""
-    from_, found = chosen(named), roots.read(config)
-    return _each(from_, say, lambda store: _uninstall(store, found.known))
-
-
-def _each(chosen_: Sequence[Store], say: Say, act: Callable[[Store], list[str]]) -> int:
+def _each(
+    chosen: Sequence[Store], act: Callable[[Store], Outcome], nothing: str, named: str | None, say: Say
+) -> int:
     code = 0
-    for store in chosen_:
-        try:
-            lines = act(store)
-        except CertbotlessError as exc:
-            lines, code = [_("failed: {}").format(_(str(exc)))], 1
-        for line in lines:
+    for store in chosen:
+        done = Outcome()
+        if store.lacks and named is None:
+            done.nothing = _(store.lacks)
+        elif store.lacks:
+            done.failed.append(_(store.lacks))
+        else:
+            try:
+                done = act(store)
+            except StoreError as exc:
+                done.failed.append(_(str(exc)))
+        for line in [*(_lines(store, done) or [done.nothing or nothing]), *done.notes]:
             say(f"{store.name}: {line}")
+        code |= bool(done.failed)
     return code
 
 
-def _install(
-    store: Store,
-    live: dict[str, bytes],
-    earlier: tuple[Sequence[bytes], dict[str, bytes]],
-    at: Sequence[str],
-) -> list[str]:
-    known, stay = earlier
-    wanted = store.wanted(live, at)
-    if not wanted:
-        return [_("nothing to do: the port of no service is known yet")]
-    written, foreign, closed = list[str](), list[str](), set[object]()
-    for path, data in wanted.items():
-        try:
-            # What leads to a root is of no use beside a root of others.
-            if path.parent in closed and store.name == "containerd":
-                continue
-            if stores.write(path, data, known):
-                written.append(str(path))
-        except StoreError as exc:
-            closed.add(path.parent)
-            foreign.append(f"{_(str(exc))}\n{data.decode()}")
-    if store.name == "system":
-        wanted |= store.wanted(stay, at)
-        gone = [path for path in store.ours(known) if path not in wanted]
-        for path in gone:
-            stores.remove(store, path)
-        if written or gone or not all(map(stores.is_in_bundle, live.values())):
-            stores.refresh(fresh=bool(gone))
-    if foreign:
-        raise StoreError("\n".join(foreign))
-    if not written:
-        return [_("is there already")]
-    return [_("wrote {}").format(", ".join(written)), _("takes effect: {}").format(_(store.effect))]
+def _lines(store: Store, done: Outcome) -> list[str]:
+    lines = [_("failed: {}").format(each) for each in done.failed]
+    if done.written:
+        lines.append(_("wrote {}").format(_places(done.written)))
+    if done.removed:
+        lines.append(_("removed {}").format(_places(done.removed)))
+    if done.written or done.removed:
+        lines.append(_("takes effect: {}").format(_(store.effect)))
+    return lines
 
 
-def _uninstall(store: Store, known: Sequence[bytes]) -> list[str]:
-    removed = list(store.ours(known))
-    for path in removed:
-        stores.remove(store, path)
-    if store.name == "system" and (removed or any(map(stores.is_in_bundle, known))):
-        stores.refresh(fresh=True)
-    if not removed:
-        return [_("has no root of this CA")]
-    return [
-        _("removed {}").format(", ".join(map(str, removed))),
-        _("takes effect: {}").format(_(store.effect)),
-    ]
+def _places(found: Sequence[str]) -> str:
+    # A database may have two roots; names of folders may be anything.
+    return ", ".join(map(printable, dict.fromkeys(found)))

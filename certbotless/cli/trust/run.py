@@ -13,7 +13,7 @@ from ...config import load
 from ...config.settings import Config
 from ...model.local_ca import RootCertificate
 from ...report import root_files
-from . import commands, install, roots, rotation, stores
+from . import commands, install, roots, rotation
 from .places import places
 
 Say = Callable[[str], None]
@@ -33,8 +33,8 @@ def _show(config: Config, _args: Mapping[str, Any], say: Say) -> int:
         _say_of(found.next, say)
     if url := config.local_ca.shared_at:
         say(_("Clients get it at {}").format(f"{url}/"))
-    here = [str(path) for store in stores.STORES for path in store.ours(found.known)]
-    say(_("Installed here: {}").format(", ".join(here) or _("no; certbotless trust install does it")))
+    here = ", ".join(map(printable, install.installed(found.known)))
+    say(_("Installed here: {}").format(here or _("no; certbotless trust install does it")))
     say(_("Backup: copy the folder {!r}; nothing else can bring this CA back").format(str(found.folder)))
     return 0
 

@@ -1,0 +1,272 @@
+"""Stores that are folders of certificates: that of the system, and the `certs.d` of container engines.
+
+A file is ours if its bytes are roots of ours and nothing else, or, for containerd, what is written beside
+them. No link is followed below the folder of a store.
+
+Source: update-ca-certificates(8); docs.docker.com, "Verify repository client with certificates";
+containers-certs.d(5); containerd, docs/hosts.md.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...base import files
+from ...base.errors import StoreError
+from ...base.words import N_, Text, _
+from ...model.local_ca import RootCertificate, pem_of
+from ...report import trust_steps
+from . import containerd
+from .roots import Roots
+from .stores import Outcome, still_wanted
+
+UPDATE = "update-ca-certificates"
+_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+_UPDATE_TIMEOUT_S = 120
+_MODE, _DIR_MODE = 0o644, 0o755
+# In each folder that `install` makes it leaves this mark. Both go with the last of ours.
+_MADE = ".made-by-certbotless"
+_CA, _HOSTS = "ca.crt", "hosts.toml"
+_ETC = Path("/etc")
+_Roots = Sequence[RootCertificate]
+
+
+@dataclass(frozen=True, slots=True)
+class SystemStore:
+    """The folder of which Debian makes what programs of the system read: a bundle, and links."""
+
+    name: str = "system"
+    effect: str = N_("new processes; restart dockerd and containerd yourself where they should see it")
+    needs_root: bool = True
+    folder: Path = Path("/usr/local/share/ca-certificates")
+
+    @property
+    def is_found(self) -> bool:
+        return not self.lacks
+
+    @property
+    def lacks(self) -> str:
+        if _update_program():
+            return ""
+        return N_("needs update-ca-certificates; on Fedora and RHEL: certbotless trust commands rhel")
+
+    def install(self, roots: Roots, places: Sequence[str]) -> Outcome:
+        done = Outcome()
+        has = dict(self._ours(roots.known))
+        stay = still_wanted(roots, list(has.values()))
+        for root in roots.live:
+            _write(self.folder / f"certbotless-{root.short}.crt", root.pem, done)
+        for path, root in has.items():
+            if root not in stay:
+                _remove(path, done)
+        if done.written or done.removed or not all(map(_is_in_bundle, stay)):
+            _refresh(fresh=bool(done.removed))
+        return done
+
+    def uninstall(self, known: Sequence[RootCertificate]) -> Outcome:
+        done = Outcome()
+        for path in self.installed(known):
+            _remove(Path(path), done)
+        if done.removed or any(map(_is_in_bundle, known)):
+            _refresh(fresh=True)
+        return done
+
+    def installed(self, known: Sequence[RootCertificate]) -> list[str]:
+        return [str(path) for path, _root in self._ours(known)]
+
+    def _ours(self, known: Sequence[RootCertificate]) -> Iterator[tuple[Path, RootCertificate]]:
+        for path in sorted(self.folder.glob("certbotless-*.crt")):
+            match _roots_in(path, known):
+                case [root]:
+                    yield path, root
+
+
+@dataclass(frozen=True, slots=True)
+class FolderStore:
+    """A folder of a container engine, with a folder for each `host:port`.
+
+    Attributes:
+        marks: folders or files of which one is there where the program is installed.
+    """
+
+    name: str
+    marks: tuple[Path, ...]
+    folder: Path
+    effect: str = N_("the next pull or push; no restart")
+    needs_root: bool = True
+    lacks: str = ""
+
+    @property
+    def is_found(self) -> bool:
+        return any(mark.exists() for mark in self.marks)
+
+    def install(self, roots: Roots, places: Sequence[str]) -> Outcome:
+        done = Outcome()
+        if not places:
+            done.nothing = _("nothing to do: the port of no service is known yet")
+        wanted = [self._folders()[0] / place for place in places]
+        # Where no site is any more nothing comes in.
+        for folder in dict.fromkeys([*wanted, *self._ours(roots.known)]):
+            has = _roots_in(folder / _CA, roots.known)
+            stay = still_wanted(roots, has)
+            self._bring(folder, [root for root in stay if folder in wanted or root in has], has, done)
+        return done
+
+    def uninstall(self, known: Sequence[RootCertificate]) -> Outcome:
+        done = Outcome()
+        for folder in self._ours(known):
+            self._bring(folder, (), known, done)
+        return done
+
+    def installed(self, known: Sequence[RootCertificate]) -> list[str]:
+        return [str(folder / _CA) for folder in self._ours(known)]
+
+    def _folders(self) -> list[Path]:
+        """Return the folder that the engine reads, and others in which it may have been."""
+        return [self.folder]
+
+    def _ours(self, known: Sequence[RootCertificate]) -> list[Path]:
+        """Return the folder of each file of ours."""
+        found = [path for folder in self._folders() for path in sorted(folder.glob(f"*/{_CA}"))]
+        return [path.parent for path in found if not path.parent.is_symlink() and _roots_in(path, known)]
+
+    def _bring(self, folder: Path, roots: _Roots, has: _Roots, done: Outcome) -> bool:
+        """Let the file in this folder, absent or ours, have these roots; return whether it has them."""
+        if roots:
+            return _write(folder / _CA, pem_of(roots), done, replaces=bool(has))
+        _remove(folder / _CA, done)
+        _remove_folders(folder)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerdStore(FolderStore):
+    """That of containerd: its configuration names the folder, and a second file leads to the root."""
+
+    def install(self, roots: Roots, places: Sequence[str]) -> Outcome:
+        done = FolderStore.install(self, roots, places)
+        if places:
+            done.notes += containerd.setting(self.folder).to_do
+        return done
+
+    def _folders(self) -> list[Path]:
+        return [*dict.fromkeys([containerd.setting(self.folder).folder, self.folder])]
+
+    def _bring(self, folder: Path, roots: _Roots, has: _Roots, done: Outcome) -> bool:
+        hosts = folder / _HOSTS
+        if roots:
+            # Beside a root of others, what leads to it is of no use.
+            return FolderStore._bring(self, folder, roots, has, done) and _write(
+                hosts, hosts_toml(folder), done
+            )
+        text = _read(hosts)
+        if text == hosts_toml(folder):
+            _remove(hosts, done)
+        elif text and os.fsencode(folder / _CA) in text:
+            done.notes.append(_("{} still names {}: remove that line").format(hosts, folder / _CA))
+        return FolderStore._bring(self, folder, roots, has, done)
+
+
+STORES = (
+    SystemStore(),
+    FolderStore("docker", (_ETC / "docker", Path("/usr/bin/dockerd")), _ETC / "docker/certs.d"),
+    FolderStore(
+        "podman",
+        (_ETC / "containers",),
+        _ETC / "containers/certs.d",
+        N_("the next pull or push, also of skopeo and CRI-O; no restart"),
+    ),
+    ContainerdStore("containerd", (_ETC / "containerd",), _ETC / "containerd/certs.d"),
+)
+
+
+def hosts_toml(folder: Path) -> bytes:
+    """Return what leads containerd to the root in this folder, whose name is that of the service."""
+    return trust_steps.hosts_toml(folder.name, str(folder / _CA)).encode()
+
+
+def _roots_in(path: Path, known: Sequence[RootCertificate]) -> list[RootCertificate]:
+    """Return the roots of ours that a file has; none if it has anything else."""
+    left, found = _read(path) or b"", list[RootCertificate]()
+    for root in known:
+        if root.pem in left:
+            left = left.replace(root.pem, b"", 1)
+            found.append(root)
+    return [] if left else found
+
+
+def _write(path: Path, data: bytes, done: Outcome, *, replaces: bool = False) -> bool:
+    """Write a file unless it has this already; return whether it has then.
+
+    Args:
+        replaces: whether the file that is there is ours; another one stays.
+    """
+    if _read(path) == data:
+        return True
+    if os.path.lexists(path) and not replaces:
+        form = _("{} belongs to another program; add these lines to it")
+        done.failed.append(f"{form.format(path)}\n{data.decode()}")
+        return False
+    try:
+        with files.store_errors(path):
+            for folder in (path.parent.parent, path.parent):
+                files.refuse_unless_directory(folder)
+            new = [folder for folder in path.parents if not folder.exists()]
+            files.make_dir(path.parent, _DIR_MODE)
+            for folder in new:
+                files.replace(folder / _MADE, b"", _MODE, 0)
+            files.replace(path, data, _MODE, 0)
+    except StoreError as exc:
+        done.failed.append(_(str(exc)))
+        return False
+    done.written.append(str(path))
+    return True
+
+
+def _remove(path: Path, done: Outcome) -> None:
+    with files.store_errors(path):
+        path.unlink()
+        files.sync_dir(path.parent)
+    done.removed.append(str(path))
+
+
+def _remove_folders(folder: Path) -> None:
+    """Remove a folder that `install` made, once it is empty, and those above it that it made."""
+    with suppress(OSError):
+        while [*folder.iterdir()] == [folder / _MADE]:
+            (folder / _MADE).unlink()
+            folder.rmdir()
+            folder = folder.parent
+
+
+def _is_in_bundle(root: RootCertificate) -> bool:
+    """Whether the bundle of the system has a root: an update that was cut off may have left or lacked it."""
+    try:
+        return root.pem in _BUNDLE.read_bytes()
+    except OSError:
+        return False
+
+
+def _update_program() -> str | None:
+    return shutil.which(UPDATE, path="/usr/sbin:/sbin")
+
+
+def _refresh(*, fresh: bool) -> None:
+    """Have the system make its bundle of the files in its folder. Raises `StoreError`."""
+    command = [_update_program() or UPDATE, *(["--fresh"] if fresh else [])]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=_UPDATE_TIMEOUT_S)
+    except (OSError, subprocess.SubprocessError) as exc:
+        raise StoreError(Text("{} failed: {}", UPDATE, str(exc))) from exc
+
+
+def _read(path: Path) -> bytes | None:
+    """Return what a file has; None where there is none, or something else."""
+    try:
+        return files.read(path)
+    except OSError:
+        return None

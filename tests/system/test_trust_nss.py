@@ -1,0 +1,190 @@
+"""`certbotless trust install --to nss`: the databases of the browsers of one person, by the real certutil."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from support.children import DONE, run_in_child
+from support.commands import completed
+
+from certbotless.base.clock import SystemClock
+from certbotless.cli.main import main
+from certbotless.cli.trust import run  # noqa: F401  (the child may not read this checkout)
+from certbotless.sandbox.host import require_private_host
+from certbotless.state.local_ca import CaFiles, LocalCaFolder
+from certbotless.world import local_ca
+
+# Workers of pytest may share a private host: each has a person of its own.
+_UID = 4713 + os.getpid() % 1000
+_NAME = f"alice{_UID}"
+_PLACES = (
+    ".local/share/pki/nssdb",
+    ".pki/nssdb",
+    "snap/chromium/current/.local/share/pki/nssdb",
+    ".var/app/org.chromium.Chromium/.pki/nssdb",
+    ".var/app/com.google.Chrome/data/pki/nssdb",
+    ".mozilla/firefox/a1b2c3d4.default-release",
+    ".config/mozilla/firefox/e5f6a7b8.default",
+    "snap/firefox/common/.mozilla/firefox/11112222.default",
+    ".var/app/org.mozilla.firefox/.mozilla/firefox/33334444.default",
+    ".var/app/org.mozilla.firefox/config/mozilla/firefox/work",
+)
+_OTHER = "certbotless of another machine"
+_HIDE = 'mount --bind /dev/null /usr/bin/certutil; exec "$@"'
+_WITHOUT_CERTUTIL = ("unshare", "--mount", "sh", "-c", _HIDE, "sh")
+
+
+def as_alice(*command: str | Path, given: bytes = b"") -> bytes:
+    done = subprocess.run(
+        [*command],
+        check=True,
+        capture_output=True,
+        input=given,
+        user=_UID,
+        group=_UID,
+        extra_groups=[],
+        cwd="/",
+    )
+    return done.stdout
+
+
+def listed(database: Path) -> dict[str, str]:
+    """Return what a database has: names, and what each is trusted for."""
+    said = as_alice("certutil", "-L", "-d", f"sql:{database}").decode()
+    return dict(re.findall(r"^(.*?) +([a-zA-Z]*,[a-zA-Z]*,[a-zA-Z]*) *$", said, re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """A person with browsers of each kind, each of which trusts the root of another machine."""
+    require_private_host()
+    home = Path(os.environ["TMPDIR"], _NAME)
+    options = ("--uid", str(_UID), "--home-dir", home, "--create-home", "--key", "HOME_MODE=0700")
+    subprocess.run(["useradd", *options, _NAME], check=True, capture_output=True)
+    try:
+        first, *others = (home / place for place in _PLACES)
+        as_alice("mkdir", "-p", *(path.parent for path in (first, *others)), first)
+        as_alice("certutil", "-N", "--empty-password", "-d", f"sql:{first}")
+        other = local_ca.make("other", ("lan",), SystemClock().now()).root_pem
+        as_alice("certutil", "-A", "-a", "-t", "C,,", "-n", _OTHER, "-d", f"sql:{first}", given=other)
+        for each in others:
+            as_alice("cp", "-r", first, each)
+        yield home
+    finally:
+        subprocess.run(["userdel", "--remove", _NAME], check=True, capture_output=True)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A configuration with a CA, in a folder that only root may enter."""
+    (tmp_path / "state").mkdir(0o700)
+    made = local_ca.make("devbox", ("lan", "devbox", "10.0.0.0/8"), SystemClock().now())
+    LocalCaFolder(tmp_path / "state").make(
+        CaFiles(made.facts, made.root_pem, made.issuing_pem, made.issuing_key)
+    )
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"state_dir: {tmp_path / 'state'}\ncerts_dir: {tmp_path / 'certs'}\n"
+        "sites: [{domain: devbox, ca: local, deploy: [{container: registry, port: 5000}]}]\n"
+    )
+    return file
+
+
+def trust(file: Path, *arguments: str, code: int = 0, sudo: bool = True, first: Sequence[str] = ()) -> str:
+    environment = os.environ | ({"SUDO_USER": _NAME} if sudo else {})
+    command: list[str | Path] = [*first, sys.executable, "-m", "certbotless", "-c", file, "trust", *arguments]
+    done = completed(command, env=environment)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def roots_files(home: Path) -> list[str]:
+    return [str(path) for path in home.rglob("*") if path.lstat().st_uid != _UID]
+
+
+def test_the_browsers_of_who_typed_sudo_trust_the_root_and_root_writes_no_file_there(
+    file: Path, home: Path
+) -> None:
+    """In each place of Chromium and Firefox, once; what is not ours stays; then all is as before."""
+    before = listed(home / _PLACES[0])
+    assert before == {_OTHER: "C,,"}
+    said = trust(file, "install", "--to", "nss")
+    for place in _PLACES:
+        assert str(home / place) in said
+        (ours,) = listed(home / place).items() - before.items()
+        assert ours[0].startswith("certbotless-")
+        assert ours[1] == "C,,"
+    assert "is there already" in trust(file, "install", "--to", "nss")
+    assert str(home / _PLACES[-1]) in trust(file, "show")
+    assert str(home) not in trust(file, "show", sudo=False)
+    assert "removed" in trust(file, "uninstall", "--to", "nss")
+    assert all(listed(home / place) == before for place in _PLACES)
+    assert "has no root of this CA" in trust(file, "uninstall", "--to", "nss")
+    assert roots_files(home) == []
+
+
+def test_a_root_is_ours_by_its_bytes_under_any_name(file: Path, home: Path) -> None:
+    """One that a person imported, without trust, is trusted; both roots of a rotation are there, then one."""
+    database, before = home / _PLACES[0], listed(home / _PLACES[0])
+    old = (file.parent / "state/local-ca/root.pem").read_bytes()
+    name = "certbotless devbox by hand"
+    as_alice("certutil", "-A", "-a", "-t", ",,", "-n", name, "-d", f"sql:{database}", given=old)
+    trust(file, "rotate")
+    trust(file, "install", "--to", "nss")
+    assert listed(database)[name] == "C,,"
+    assert len(listed(database)) == len(before) + 2
+    trust(file, "rotate", "--now")
+    trust(file, "install", "--to", "nss")
+    assert len(listed(database)) == len(before) + 1
+    assert name not in listed(database)
+    trust(file, "uninstall", "--to", "nss")
+    assert listed(database) == before
+
+
+def test_what_keeps_it_from_that_is_said(file: Path, home: Path) -> None:
+    """A database with a password, as Firefox may have; no certutil; a person without browsers."""
+    database = home / ".mozilla/firefox/locked.default"
+    as_alice("mkdir", database)
+    (home / "password").write_text("a password\n")
+    as_alice("certutil", "-N", "-f", home / "password", "-d", f"sql:{database}")
+    before = as_alice("certutil", "-L", "-d", f"sql:{database}")
+    said = trust(file, "install", "--to", "nss", code=1)
+    assert f"failed: {database}" in said
+    assert str(home / _PLACES[0]) in said
+    assert as_alice("certutil", "-L", "-d", f"sql:{database}") == before
+    trust(file, "uninstall", "--to", "nss")
+    shutil.rmtree(database)
+    (home / "password").unlink()
+    assert "libnss3-tools" in trust(file, "install", "--to", "nss", code=1, first=_WITHOUT_CERTUTIL)
+    assert "start the browser once" in trust(file, "install", "--to", "nss", sudo=False, code=1)
+
+
+def test_only_the_stores_of_the_machine_need_root(
+    file: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who owns the state may bring the root to their own browsers without it."""
+    folder = home / "certbotless"
+    shutil.copytree(file.parent, folder)
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, _UID, _UID)
+    mine = folder / file.name
+    mine.write_text(mine.read_text().replace(str(file.parent), str(folder)))
+    monkeypatch.setenv("HOME", str(home))
+
+    def act() -> None:
+        os.setgroups([])
+        os.setgid(_UID)
+        os.setuid(_UID)
+        assert main(["-c", str(mine), "trust", "install"]) == 1
+        assert main(["-c", str(mine), "trust", "install", "--to", "nss"]) == 0
+
+    assert run_in_child(act) == DONE
+    assert len(listed(home / _PLACES[0])) == 2
+    trust(mine, "uninstall", "--to", "nss")
+    shutil.rmtree(folder)
+    assert roots_files(home) == []
