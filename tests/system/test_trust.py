@@ -23,7 +23,10 @@ _TREES = (Path("/etc"), Path("/usr/local/share/ca-certificates"))
 _CERTS = Path("/etc/ssl/certs")
 _BUNDLE = _CERTS / "ca-certificates.crt"
 # Workers of pytest may share a private host.
-_OF_OTHER_TESTS = {"passwd", "group", "shadow", "gshadow", ".pwd.lock", "hosts", "resolv.conf"}
+_OF_OTHER_TESTS = {
+    *("passwd", "group", "shadow", "gshadow", "subuid", "subgid", ".pwd.lock"),
+    *("hosts", "resolv.conf"),
+}
 _STORES = "system,docker,podman,containerd"
 _LONG_AGO = (1_600_000_000, 1_600_000_000)
 
