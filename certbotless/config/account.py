@@ -26,3 +26,6 @@ def check(doc: Document) -> Iterator[Fault]:
         for key in _OF_KEY[:2]:
             if key not in aliyun:
                 yield doc.fault(("aliyun", key), Text("is needed"))
+    if aliyun.get("external_id") is not None and aliyun.get("role") is None:
+        text = Text("does nothing without role: it goes with a role that is assumed")
+        yield doc.fault(("aliyun", "external_id"), text)

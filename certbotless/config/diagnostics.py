@@ -40,6 +40,7 @@ _FORMS = {
     "kid": N_("must be the key id that the CA gave, printable ASCII"),
     "profile": N_("{0!r} is not the name of a profile"),
     "endpoint": N_("{0!r} is not of the form https://host[:port]"),
+    "sts_endpoint": N_("{0!r} is not of the form https://host[:port]"),
     "nameservers": N_("{0!r} is not of the form host:port"),
     "propagation_timeout": _DURATION,
     "host": N_("{0!r} is not of the form unix:///path or tcp://host:port"),

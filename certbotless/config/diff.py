@@ -76,6 +76,8 @@ def written(value: object) -> str:
             text = value.value or value.kind
         case Credentials("command"):
             text = f"command {shlex.join(value.argv)}"
+        case Credentials():
+            text = " ".join(filter(None, (value.kind, value.name, str(value.file or ""))))
         case Reload():
             text = f"{value.kind} {value.signal or shlex.join(value.argv)}".rstrip()
         case Port("elsewhere"):

@@ -10,16 +10,19 @@ import shlex
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from .. import CHECKOUT
 from ..base.checked import Model, at_least_one, if_given
 from ..base.names import is_address
 from ..base.words import Language, Text
 from . import values
-from .credentials import CredentialsValue
+from .credentials import CredentialsValue, ExternalId, RoleArn
 from .secret import Secret
 from .values import DIRECTORIES, AddressRule, Reload
+
+if TYPE_CHECKING:
+    from .profile import ProfileSecret
 
 # The longest that a run may take beyond the propagation of its records: the CA's time, and a restart.
 RUN_MARGIN = timedelta(hours=1)
@@ -80,7 +83,10 @@ class Aliyun(_Section):
     access_key_secret: Annotated[values.SecretValue | None, if_given] = None
     security_token: values.SecretValue | None = None
     credentials: Annotated[CredentialsValue | None, if_given] = None
+    role: Annotated[RoleArn | None, if_given] = None
+    external_id: Annotated[ExternalId | None, if_given] = None
     endpoint: values.Endpoint = "https://alidns.aliyuncs.com"
+    sts_endpoint: values.Endpoint = "https://sts.aliyuncs.com"
     ca_bundle: values.PathValue | None = None
 
     @property
@@ -93,7 +99,7 @@ class Aliyun(_Section):
     @property
     def is_plain(self) -> bool:
         """Whether the key of the file signs the calls as it is."""
-        return self.credentials is None
+        return self.credentials is None and self.role is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,12 +274,23 @@ class Config(_Section):
             raise ValueError("no site of this file needs an account at Aliyun DNS")
         return self.aliyun
 
+    @property
+    def profile(self) -> "ProfileSecret | None":
+        """The profile of the `aliyun` command that has the key; None where the key comes from elsewhere."""
+        credentials = self.aliyun.credentials if self.aliyun else None
+        if credentials is None or credentials.kind != "profile":
+            return None
+        from .profile import place_of  # noqa: PLC0415  (time that only such a file needs)
+
+        return place_of(credentials, self.state_dir)
+
     def needed_secrets(self) -> dict[str, Secret]:
         """Return the secrets that certificates need, by the path of the key: no attempt succeeds without."""
         found = {
             "aliyun.access_key_id": self.aliyun.access_key_id if self.aliyun else None,
             "aliyun.access_key_secret": self.aliyun.access_key_secret if self.aliyun else None,
             "aliyun.security_token": self.aliyun.security_token if self.aliyun else None,
+            "aliyun.credentials": self.profile,
             "acme.eab.hmac_key": self.acme.eab.hmac_key if self.acme.eab else None,
         }
         return {path: secret for path, secret in found.items() if secret is not None}

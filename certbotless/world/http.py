@@ -46,14 +46,20 @@ class BadAnswer(requests.RequestException):
 class BoundedSession(requests.Session):
     """A session whose `timeout` is one number, in seconds, and means the whole exchange. For one thread.
 
+    Args:
+        connect_s: for each address of the host.
+        most_bytes: of one answer, with its head.
+
     Every request raises, beside what `requests` raises:
         BadAnswer: the answer is too long, too late, packed, or leads elsewhere.
         Interrupted: the clock was told to stop.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(
+        self, clock: Clock, *, connect_s: float = _CONNECT_TIMEOUT_S, most_bytes: int = MAX_ANSWER_BYTES
+    ) -> None:
         super().__init__()
-        self._bounds = _Bounds(clock)
+        self._connect_s, self._bounds = connect_s, _Bounds(clock, most_bytes)
         adapter = _BoundedAdapter(self._bounds)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
@@ -64,7 +70,7 @@ class BoundedSession(requests.Session):
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         total_s: float = kwargs["timeout"]
         self._bounds.begin(total_s)
-        kwargs |= {"timeout": (min(total_s, _CONNECT_TIMEOUT_S), total_s), "stream": True}
+        kwargs |= {"timeout": (min(total_s, self._connect_s), total_s), "stream": True}
         try:
             response = super().send(request, **kwargs)
             with response:
@@ -115,14 +121,14 @@ def retry_after(text: str, now: datetime, most: timedelta) -> timedelta | None:
 class _Bounds:
     """What is left of the exchange that is under way."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, most_bytes: int) -> None:
+        self._clock, self._most_bytes = clock, most_bytes
         self.exceeded: str = ""
 
     def begin(self, total_s: float) -> None:
         self._total_s = total_s
         self._deadline = self._clock.monotonic() + total_s
-        self._bytes_left = MAX_ANSWER_BYTES
+        self._bytes_left = self._most_bytes
         self.exceeded = ""
 
     def receive(self, connection: socket.socket, buffer: Any) -> int:
@@ -140,7 +146,7 @@ class _Bounds:
                 continue
             self._bytes_left -= count
             if self._bytes_left < 0:
-                self.exceeded = Text("its answer is longer than {} bytes", MAX_ANSWER_BYTES)
+                self.exceeded = Text("its answer is longer than {} bytes", self._most_bytes)
                 raise OSError(self.exceeded)
             return count
 

@@ -76,7 +76,9 @@ def test_a_good_file_is_good_for_both(text: str) -> None:
         ({"acme": "key_type: rsa1024"}, "$.acme.key_type"),
         ({"aliyun": "endpoint: http://alidns.aliyuncs.com"}, "$.aliyun.endpoint"),
         ({"aliyun": "security_token: 5"}, "$.aliyun.security_token"),
-        ({"aliyun": "credentials: ecs"}, "$.aliyun.credentials"),
+        ({"aliyun": "credentials: ecs"}, "$.aliyun"),
+        ({"aliyun": "external_id: abc"}, "$.aliyun"),
+        ({"aliyun": "role: certbotless"}, "$.aliyun.role"),
         ({"dns": "nameservers: [127.0.0.1]"}, "$.dns.nameservers[0]"),
         ({"dns": "nameservers: ['::1:53']"}, "$.dns.nameservers[0]"),
         ({"docker": "host: /run/docker.sock"}, "$.docker.host"),
@@ -152,6 +154,8 @@ def with_example(path: str, example: object) -> str:
     node[last] = example
     if last == "credentials":
         del node["access_key_id"], node["access_key_secret"]
+    if last == "external_id":
+        node["role"] = "acs:ram::1234567890123456:role/certbotless"
     if last == "with_address" and example:
         node["ca"] = "local"
     if not {"label", "command"} & target.keys():

@@ -34,6 +34,7 @@ HOMES = {
         "world.acme.renewal_info",
     },
     "aliyunsdkalidns": {"world.dns.alidns"},
+    "aliyunsdkcore": {"world.keys.sts"},
     "apprise": {"notify.apprise_sender"},
     "apscheduler": {"service.timetable"},
     "cryptography": {"world.acme.keys", "world.local_ca", "world.local_root"},
@@ -55,6 +56,7 @@ HOMES = {
         "world.containers",
         "world.http",
         "world.keys.errors",
+        "world.keys.metadata",
         "world.keys.rpc",
     },
     # terminal: where its drawings go; the others: what they draw

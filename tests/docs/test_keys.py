@@ -37,6 +37,12 @@ PROOFS = {
     "aliyun.security_token": "system/test_access.py::"
     "test_a_temporary_key_does_all_of_the_chain_as_soon_as_its_token_is_right",
     "aliyun.credentials": "system/test_credentials.py::test_a_program_gives_one_key_for_a_whole_run",
+    "aliyun.role": "system/test_credentials.py::"
+    "test_a_role_is_assumed_for_the_zones_of_the_file_and_that_of_a_delegation",
+    "aliyun.external_id": "system/test_credentials.py::"
+    "test_a_role_is_assumed_for_the_zones_of_the_file_and_that_of_a_delegation",
+    "aliyun.sts_endpoint": "system/test_credentials.py::"
+    "test_a_role_is_assumed_for_the_zones_of_the_file_and_that_of_a_delegation",
     "aliyun.endpoint": "system/test_access.py::"
     "test_a_temporary_key_does_all_of_the_chain_as_soon_as_its_token_is_right",
     "aliyun.ca_bundle": "system/test_access.py::"

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -33,6 +34,7 @@ from support.pages import (
 from certbotless.cli import arguments
 from certbotless.cli.init import text as init_text
 from certbotless.config import load
+from certbotless.world.keys.key_data import key_of
 
 NAMES = [name_of(path) for path in PAGES]
 BLOCKS = [each for name in NAMES for each in blocks(name)]
@@ -153,10 +155,13 @@ def test_every_configuration_is_accepted(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", checked_by_kind("json"), ids=str)
-def test_the_policy_is_json(block: Block) -> None:
-    """What it says is tested in tests/system/test_ram_policy.py."""
-    assert block.page == "docs/ram-policy.md"
-    assert json.loads(block.text)["Statement"]
+def test_what_is_json_is_a_policy_or_a_key(block: Block) -> None:
+    """What the policy says is tested in system/test_ram_policy.py, and the key in world/test_key_command.py."""
+    if "credentials" in block.page:
+        assert key_of(json.loads(block.text), datetime(2026, 11, 1, tzinfo=UTC), "it").token == "..."
+    else:
+        assert block.page == "docs/ram-policy.md"
+        assert json.loads(block.text)["Statement"]
 
 
 def _options_of(parser: argparse.ArgumentParser) -> set[str]:

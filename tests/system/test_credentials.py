@@ -1,12 +1,26 @@
 """Keys that are not in the file: from a program, the metadata service, a role, a profile of `aliyun`."""
 
+import json
+import subprocess
 from collections.abc import Iterator
 
 import pytest
-from support.bed import Bed
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, write_secret
 from support.brokers import Broker
+from support.pages import Reading
 
 from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.sandbox.metadata import MetadataService
+from certbotless.sandbox.ram import ACCOUNT_ID
+from certbotless.sandbox.sts import Role
+
+ARN = f"acs:ram::{ACCOUNT_ID}:role/certbotless"
+
+
+def take_the_key_away(bed: Bed) -> None:
+    """Leave no key in the file."""
+    for key in ("access_key_id", "access_key_secret"):
+        del bed.config["aliyun"][key]
 
 
 @pytest.fixture
@@ -14,10 +28,24 @@ def broker(bare: Bed) -> Iterator[Broker]:
     """A bed whose keys come from a program that asks a broker for each."""
     broker = Broker(bare.dns, bare.home)
     with broker.running() as argv:
-        for key in ("access_key_id", "access_key_secret"):
-            del bare.config["aliyun"][key]
+        take_the_key_away(bare)
         bare.config["aliyun"]["credentials"] = {"command": argv}
         yield broker
+
+
+@pytest.fixture
+def instance(bare: Bed) -> Iterator[MetadataService]:
+    """A bed on an ECS instance with a role."""
+    take_the_key_away(bare)
+    bare.config["aliyun"]["credentials"] = "ecs"
+    with MetadataService(bare.dns.sts, "certbotless") as service:
+        yield service
+
+
+def renew(bed: Bed) -> None:
+    """Order once more, with challenges: the CA does not know us."""
+    bed.forget_account()
+    bed.ok("--renew-now", "--force")
 
 
 def assert_is_well(bed: Bed) -> None:
@@ -30,10 +58,82 @@ def assert_is_well(bed: Bed) -> None:
 def test_a_program_gives_one_key_for_a_whole_run(broker: Broker, bare: Bed) -> None:
     bare.ok("--once")
     assert broker.given == 1
-    bare.forget_account()
-    bare.ok("--renew-now")
+    renew(bare)
     assert broker.given == 2
     assert_is_well(bare)
     assert {call.code for call in bare.dns.calls} == {"OK"}
     bare.ok("--once")
     assert broker.given == 2  # nothing was due
+
+
+def test_an_instance_needs_no_key_at_all(instance: MetadataService, bare: Bed) -> None:
+    """Three requests a run, the first of them for a token, which the others have."""
+    bare.ok("--once")
+    assert_is_well(bare)
+    assert [asked.token for asked in instance.asked] == [False, True, True]
+    renew(bare)
+    assert len(instance.asked) == 6
+    bare.ok("--once")
+    assert len(instance.asked) == 6
+    assert {call.code for call in bare.dns.calls} == {"OK"}
+
+
+@pytest.mark.page("docs/credentials.md", "metadata firewall")
+def test_only_root_and_the_service_reach_the_metadata(bare: Bed, paper: Reading, user: int) -> None:
+    """By the lines of the page; any other user of the machine would have the role, too."""
+    url = "http://100.100.100.200/latest/api/token"
+    ask = ["curl", "--silent", "--fail", "--request", "PUT", "--max-time", "5", url]
+    ask += ["--header", "X-aliyun-ecs-metadata-token-ttl-seconds: 60"]
+    with MetadataService(bare.dns.sts, "certbotless"):
+        for line in paper.commands("docs/credentials.md", "metadata firewall"):
+            subprocess.run(["sh", "-c", line], check=True)
+        try:
+            codes = [subprocess.run(ask, user=uid, check=False).returncode for uid in (0, user, 65534)]
+        finally:
+            subprocess.run(["iptables", "--flush"], check=True)
+    assert [code == 0 for code in codes] == [True, True, False]
+
+
+@pytest.mark.parametrize("dns", [["throwaway.test"]], indirect=True)
+def test_a_role_is_assumed_for_the_zones_of_the_file_and_that_of_a_delegation(bare: Bed) -> None:
+    """It asks for an external id. One key is enough: the alias is followed before the first call."""
+    bare.dns.sts.roles["certbotless"] = Role(external_id="7f3a")
+    bare.config["aliyun"] |= {"role": ARN, "sts_endpoint": bare.dns.endpoint}
+    assert "NoPermission" in bare.refused("--once")
+    bare.config["aliyun"]["external_id"] = "7f3a"
+    bare.ok("--once")
+    assert_is_well(bare)
+    assumed = [call.parameters for call in bare.dns.calls if call.action == "AssumeRole"]
+    assert [json.loads(call["Policy"])["Statement"][0]["Resource"][0] for call in assumed[-1:]] == [
+        f"acs:alidns:*:{ACCOUNT_ID}:domain/{ZONE}"
+    ]
+    before = len(assumed)
+    bare.dns.add(f"_acme-challenge.{DOMAIN.removesuffix(f'.{ZONE}')}", "CNAME", "devbox.throwaway.test.")
+    renew(bare)
+    bare.assert_no_txt()
+    assumed = [call.parameters for call in bare.dns.calls if call.action == "AssumeRole"][before:]
+    assert len(assumed) == 1
+    assert "throwaway.test" in assumed[0]["Policy"]
+
+
+@pytest.mark.parametrize("mode", ["StsToken", "RamRoleArn"])
+def test_a_profile_of_the_aliyun_command_is_enough(bare: Bed, mode: str) -> None:
+    """In each mode; a corrected file is used by the next run."""
+    take_the_key_away(bare)
+    file = bare.home / "aliyun.json"
+    write_secret(file, json.dumps({"profiles": []}))
+    bare.config["aliyun"] |= {
+        "credentials": {"profile": "home", "file": str(file)},
+        "sts_endpoint": bare.dns.endpoint,
+    }
+    done = bare.run("--once")
+    assert (done.returncode, "has no profile 'home'" in done.stderr) == (1, True)
+    bare.dns.sts.roles["certbotless"] = Role()
+    key = {"access_key_id": KEY_ID, "access_key_secret": KEY_SECRET, "ram_role_arn": ARN}
+    if mode == "StsToken":
+        made = bare.dns.sts.issue("certbotless", "cli", 3600)
+        key = {"access_key_id": made.id, "access_key_secret": made.secret, "sts_token": made.token}
+    file.write_text(json.dumps({"profiles": [{"name": "home", "mode": mode, **key}]}))
+    with MetadataService(bare.dns.sts, "certbotless"):
+        bare.ok("--once")
+    assert_is_well(bare)

@@ -63,6 +63,7 @@ _RULES: dict[type[Model], dict[str, Any]] = {
             "properties": dict.fromkeys(("access_key_id", "access_key_secret", "security_token"), False)
         },
         "else": {"required": ["access_key_id", "access_key_secret"]},
+        "dependentRequired": {"external_id": ["role"]},
     },
     Acme: {
         "if": {"properties": {"directory": {"enum": list(NEED_EAB)}}, "required": ["directory"]},

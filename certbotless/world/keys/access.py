@@ -43,13 +43,14 @@ class Key:
     Attributes:
         token: goes with each call; None for a key that is not temporary.
         ends_at: None where that is not known.
+        cure: what to do where an API refuses it; empty for a key of the configuration.
     """
 
     id: str = field(repr=False)
     secret: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
     ends_at: datetime | None = None
-    cure: str = field(default="", init=False, repr=False)
+    cure: str = field(default="", repr=False, compare=False)
 
     @classmethod
     def in_file(cls, aliyun: Aliyun) -> Key:

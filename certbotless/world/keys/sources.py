@@ -1,102 +1,91 @@
-"""A key that is not in the file: fetched when it is first needed, for all sites of a run, and kept in memory.
+"""From what the configuration says of a key that is not in it to where that key is fetched. Light.
 
-It is used until 5 minutes before its end, or half of what was left of it when it came. Then another one is
-fetched. Where none comes, the one before is used for as long as it lasts.
+Loaded only for such a configuration. What one source needs is loaded only for that source.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
-from functools import partial
-
 from ...base.clock import Clock
-from ...base.errors import DnsError, Interrupted
-from ...base.times import rfc3339
+from ...base.names import candidate_zones
 from ...base.words import Text
+from ...config.credentials import Credentials
+from ...config.profile import ProfileSecret
 from ...config.secret import environment_without
 from ...config.settings import Config
 from .access import Key, KeySource, Learn
-from .command import key_from
-
-logger = logging.getLogger(__name__)
-
-# Before its end another key is fetched; a metadata service has one by then.
-_SPARE = timedelta(minutes=5)
-# A source that fails is asked again after so long, whichever site wants a key.
-_PAUSE_S = 15
-
-
-class FetchedKey:
-    """The one key of a run.
-
-    Args:
-        fetch: returns a key that is valid now, or raises a `DnsError`.
-        cure: what to do where the API refuses the key.
-        learn: is given each key before it is used.
-    """
-
-    def __init__(self, fetch: Callable[[], Key], clock: Clock, cure: str, learn: Learn) -> None:
-        self._fetch, self._clock, self.cure, self._learn = fetch, clock, cure, learn
-        self._lock = threading.Lock()
-        self._key: Key | None = None
-        self._renew_at: datetime | None = None
-        self._failed: DnsError | None = None
-        self._failed_s = 0.0
-
-    def key(self) -> Key:
-        with self._lock:
-            if self._key is None:
-                return self._fetched()
-            if self._renew_at is None or self._clock.now() < self._renew_at:
-                return self._key
-            ends_at = self._key.ends_at
-            try:
-                return self._fetched()
-            except (DnsError, Interrupted) as exc:
-                # It may last for what is to be done: a record that is cleaned up, above all.
-                if ends_at is None or self._clock.now() >= ends_at:
-                    raise
-                logger.warning("key.not_renewed ends_at=%s error=%s", rfc3339(ends_at), exc)
-                return self._key
-
-    def instead_of(self, refused: Key) -> Key | None:
-        if refused.token is None:
-            return None
-        with self._lock:
-            # Another site may have met the same end a moment before.
-            key = self._fetched() if self._key in (refused, None) else self._key
-        return None if key is None or (key.id, key.token) == (refused.id, refused.token) else key
-
-    def allow(self, zones: Iterable[str]) -> None:
-        pass
-
-    def _fetched(self) -> Key:
-        """Fetch a key and keep it. A source that has just failed is not asked again: others wait for us."""
-        now_s = self._clock.monotonic()
-        if self._failed is not None and now_s - self._failed_s < _PAUSE_S:
-            raise self._failed
-        try:
-            key = self._fetch()
-        except DnsError as exc:
-            self._failed, self._failed_s = exc, self._clock.monotonic()
-            raise
-        self._learn(key)
-        self._key, self._failed, self._renew_at = key, None, None
-        if key.ends_at is not None:
-            self._renew_at = key.ends_at - min(_SPARE, (key.ends_at - self._clock.now()) / 2)
-        logger.debug("key.fetched ends_at=%s", rfc3339(key.ends_at) if key.ends_at else "unknown")
-        return key
+from .assumed import AssumedRole
+from .fetched import FetchedKey
 
 
 def source_of(config: Config, clock: Clock, learn: Learn) -> KeySource:
-    """Return where the keys of a run come from; nothing is fetched yet. Raises as `way_to_dns`."""
-    credentials = config.account.credentials
-    if credentials is None:
-        return Key.in_file(config.account)
-    argv = credentials.argv
-    environment = environment_without(config.secrets().values())
-    cure = Text("see what the command {!r} prints: aliyun.credentials has it", argv[0])
-    return FetchedKey(partial(key_from, argv, environment, clock), clock, cure, learn)
+    """Return where the keys of a run come from; nothing is fetched yet.
+
+    Raises:
+        SecretUnreadable: a secret of the file, or the profile, leads nowhere.
+    """
+    return _Sources(config, clock, learn).last()
+
+
+class _Sources:
+    """The sources of one configuration: of the key itself, and of a role that it assumes."""
+
+    def __init__(self, config: Config, clock: Clock, learn: Learn) -> None:
+        self._config, self._aliyun, self._clock, self._learn = config, config.account, clock, learn
+
+    def last(self) -> KeySource:
+        """Return the source of the key that signs the calls."""
+        arn = self._aliyun.role
+        sites = [site for site in self._config.sites if site.needs_zone]
+        zones = {
+            name for site in sites for name in ([site.zone] if site.zone else candidate_zones(site.domain))
+        }
+        if arn is None:
+            return self._first(zones)
+        return self._assumed(self._first(None), arn, self._aliyun.external_id or "", zones)
+
+    def _first(self, zones: set[str] | None) -> KeySource:
+        """Return the source that `credentials` names; a role of a profile is limited to the zones."""
+        credentials, profile = self._aliyun.credentials, self._config.profile
+        if credentials is None:
+            return Key.in_file(self._aliyun)
+        if profile is not None:
+            return self._of_profile(profile, zones)
+        return (
+            self._of_instance(credentials.name) if credentials.kind == "ecs" else self._printed(credentials)
+        )
+
+    def _printed(self, credentials: Credentials) -> FetchedKey:
+        argv = credentials.argv
+        environment = environment_without(self._config.secrets().values())
+
+        def fetch() -> Key:
+            from .command import key_from  # noqa: PLC0415  (for this source alone)
+
+            return key_from(argv, environment, self._clock)
+
+        cure = Text("see what the command {!r} prints: aliyun.credentials has it", argv[0])
+        return FetchedKey(fetch, self._clock, cure, self._learn)
+
+    def _of_instance(self, role: str) -> FetchedKey:
+        def fetch() -> Key:
+            from .metadata import key_from  # noqa: PLC0415  (as above)
+
+            return key_from(role, self._clock)
+
+        cure = Text("see the RAM role of this instance in the ECS console")
+        return FetchedKey(fetch, self._clock, cure, self._learn)
+
+    def _of_profile(self, secret: ProfileSecret, zones: set[str] | None) -> KeySource:
+        found = secret.profile()
+        if found.mode == "EcsRamRole":
+            return self._of_instance(found.ram_role_name)
+        cure = Text("correct the profile in {!r}, by: aliyun configure", secret.where)
+        key = Key(found.access_key_id, found.access_key_secret, found.sts_token or None, cure=cure)
+        if found.mode != "RamRoleArn":
+            return key
+        return self._assumed(key, found.ram_role_arn, found.external_id, zones)
+
+    def _assumed(self, source: KeySource, arn: str, external_id: str, zones: set[str] | None) -> FetchedKey:
+        role = AssumedRole(self._aliyun, source, self._clock, (arn, external_id), zones)
+        cure = Text("see the role {} in the RAM console", arn)
+        return FetchedKey(role.fetch, self._clock, cure, self._learn, role)
