@@ -156,7 +156,7 @@ def test_every_configuration_is_accepted(block: Block) -> None:
 
 @pytest.mark.parametrize("block", checked_by_kind("json"), ids=str)
 def test_what_is_json_is_a_policy_or_a_key(block: Block) -> None:
-    """What the policy says is tested in system/test_ram_policy.py, and the key in world/test_key_command.py."""
+    """What the policy says is tested in tests/system/test_ram_policy.py."""
     if "credentials" in block.page:
         assert key_of(json.loads(block.text), datetime(2026, 11, 1, tzinfo=UTC), "it").token == "..."
     else:
