@@ -1,6 +1,6 @@
 """What there is to say of the root of the local CA. Pure and light.
 
-A rotation is told of as a problem is: it begins, there are two reminders, and it is over when the next root
+A rotation is reported as a problem is: it begins, there are two reminders, and it is over when the next root
 signs. A root that is near its end, or that cannot be replaced, is a problem.
 """
 
@@ -50,7 +50,7 @@ def root_of(views: Sequence[View], now: datetime) -> Root:
         return Root()
     coming, root = local[0].seen.next_ca, f" {ROOT}"
     problems, rotations = dict[Key, Problem](), [f" {ROTATION}{ca.short}"]
-    if coming is not None:
+    if coming is not None and coming.is_valid(now):
         rotations.append(f" {ROTATION}{coming.short}")
         problems[rotations[1]] = _rotation(coming)
     failed = [failure for view in local if (failure := view.standing_failures.get("rotate"))]

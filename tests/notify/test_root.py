@@ -95,10 +95,11 @@ def test_a_receiver_that_comes_late_or_sleeps_gets_what_is_true_by_then() -> Non
 
 
 def test_a_next_root_that_is_given_up_never_signs_and_the_one_after_it_is_reported() -> None:
-    """It was lost, or made again; no message says that it signs."""
+    """It was lost, of a wrong clock, or made again; no message says that it signs."""
     reader, third = Reader(), root("c", timedelta())
     assert reader.look(of(FIRST, NEXT), looks=3) == [WILL_BE]
     assert reader.look(of(FIRST), looks=60) == []
+    assert reader.look(of(FIRST, root("d", -DAY)), looks=60) == []
     assert reader.look(of(FIRST, third), looks=3) == [WILL_BE]
     assert reader.look(of(third), looks=3) == [SIGNS]
     assert reader.sent.problems.keys() == {" rotation:cccccccc"}

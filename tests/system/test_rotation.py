@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import pytest
 from support.bed import LAN_NAME, PATIENCE_S, Bed
+from support.hooks import Hook
 from support.local_cas import put_ca, put_next
 
 from certbotless.sandbox.host import LAN_ADDRESS
@@ -115,12 +116,17 @@ def test_in_a_rotation_no_client_with_both_roots_is_refused_at_any_moment(local:
     assert clients.met["old"][since:] == sorted(clients.met["old"][since:], reverse=True)
 
 
-def test_a_run_takes_each_step_when_it_is_due_and_no_other_one(local: Bed) -> None:
-    """Of a root that is eight years old, and of a rotation that began 90 days ago; for all sites at once."""
+def test_a_run_takes_each_step_when_it_is_due_and_no_other_one(local: Bed, hook: Hook) -> None:
+    """Of a root that is eight years old, and of a rotation that began 90 days ago; for all sites at once.
+
+    Each step is reported once, in the reader's language.
+    """
+    local.config |= {"notify": [hook.url], "language": "zh"}
     local.config["sites"].append({"domain": "git.lan", "ca": "local"})
     local.write()
     first = put_ca(local.state, 2900 * DAY)
     local.ok("--once")
+    hook.bodies.clear()
     assert local.status()["local_ca"]["next"] is None
     first = put_ca(local.state, 2950 * DAY)
     local.ok("--once")
@@ -130,9 +136,11 @@ def test_a_run_takes_each_step_when_it_is_due_and_no_other_one(local: Bed) -> No
     served = local.served(LAN_NAME)
     local.ok("--once")
     assert (local.status()["local_ca"], local.served(LAN_NAME)) == (found, served)
+    assert hook.times("本地 CA 的根证书将被更换") == 1
+    assert hook.times("  处理办法：请装到每个客户端：certbotless trust export") == 1
     second = put_next(local.state, 90 * DAY)
     said = local.ok("plan")
-    assert said.count("let the rotation of the local CA go on (the next root signs from ") == 2
+    assert said.count("继续更换本地 CA 的根证书（下一个根证书从 ") == 2
     local.ok("--once")
     found = local.status()
     assert (found["local_ca"]["root_sha256"], found["local_ca"]["next"]) == (second.root_sha256, None)

@@ -165,6 +165,7 @@ def test_during_a_rotation_both_roots_are_installed(file: Path) -> None:
     ca = Path("/etc/docker/certs.d/devbox:5000/ca.crt")
     trust(file, "install", "--to", "system,docker")
     trust(file, "rotate")
+    assert "It signs from 20" in trust(file, "show")
     trust(file, "install", "--to", "system,docker")
     old = (file.parent / "state/local-ca/root.pem").read_text()
     new = (file.parent / "state/local-ca/next/root.pem").read_text()

@@ -11,7 +11,7 @@ from ...base.times import moment
 from ...base.words import Text, _
 from ...config import load
 from ...config.settings import Config
-from ...model.local_ca import RootCertificate
+from ...model.local_ca import OVERLAP, RootCertificate
 from ...report import root_files
 from . import commands, install, roots, rotation
 from .places import places
@@ -31,6 +31,8 @@ def _show(config: Config, _args: Mapping[str, Any], say: Say) -> int:
     if found.next:
         say(_("The next root; after a switch it is the root:"))
         _say_of(found.next, say)
+        signs_from = moment(found.next.not_before + OVERLAP, "%Y-%m-%d")
+        say(_("It signs from {} on, or at once after: certbotless trust switch").format(signs_from))
     if url := config.local_ca.shared_at:
         say(_("Clients get it at {}").format(f"{url}/"))
     here = ", ".join(map(printable, install.installed(found.known)))
