@@ -29,17 +29,25 @@ from .context import SiteContext
 
 logger = logging.getLogger(__name__)
 
+# Where another CA can give the certificate; together with the issuance 20 minutes (settings.LONGEST_ORDER).
+_BRIEF_VALIDATION_S = 600
+
 
 class AcmeOrders:
-    """The orders of one site at the CA of the file (orders.Orders)."""
+    """The orders of one site at a CA of the file (orders.Orders): the first, or the one with this name."""
 
-    def __init__(self, ctx: SiteContext) -> None:
+    def __init__(self, ctx: SiteContext, name: str = "") -> None:
         self._ctx = ctx
         self._dns = ChallengeZones(ctx)
-        self._pending = _Pending(ctx)
+        cas = ctx.config.cas
+        self._acme = next((ca for ca in cas if ca.directory == name), cas[0])
+
+    @property
+    def _pending(self) -> PendingOrder:
+        return _Pending(self._ctx, self._acme)
 
     def authority(self, seen: Observation) -> Authority:
-        return self._ctx.goal.authority(seen)
+        return self._ctx.goal.authority(seen, self._acme.directory)
 
     def check(self, seen: Observation) -> None:
         """Check that the key may use the zones of the challenges, as far as nothing has shown it yet."""
@@ -56,13 +64,27 @@ class AcmeOrders:
 
     def order(self, seen: Observation) -> Issued:
         """Get a certificate by dns-01; an order in flight is finished first."""
-        return self._issue(self._acme(), seen, self._pending, seen.in_hand)
+        return self._issue(self._ready(), seen, self._pending, seen.in_hand)
 
     def collect(self, seen: Observation) -> Issued | None:
-        return self._issuance(self._acme(), seen, self._pending).collect()
+        """Return what an order in flight has given; the CA that gave what is in hand is asked first."""
+        origin, orders = seen.in_hand.origin, self._ctx.state.in_flight
+        for ca in sorted(self._ctx.config.cas, key=lambda ca: origin is None or ca.url != origin.directory):
+            if len(self._ctx.config.cas) > 1 and not any(order.directory == ca.url for order in orders):
+                continue
+            self._acme = ca
+            issued = self._issuance(self._ready(), seen, self._pending).collect()
+            if issued is not None:
+                return issued
+        if self._ctx.state.in_flight:
+            self.drop_all()  # at CAs that are not in the file any more
+        return None
 
     def drop(self) -> None:
         self._pending.drop()
+
+    def drop_all(self) -> None:
+        self._ctx.file.drop_order()
 
     def rehearse(self, seen: Observation) -> None:
         """Get a certificate, check it and forget it.
@@ -70,7 +92,7 @@ class AcmeOrders:
         At the CA's staging directory; where it has none, only until all authorizations are valid: no
         certificate is issued. What the site has in flight stays as it is.
         """
-        acme, order = self._acme(), _Rehearsed(keys.new_key(self._ctx.config.acme.key_type))
+        acme, order = self._ready(), _Rehearsed(keys.new_key(self._acme.key_type))
         staging = staging_of(acme.url)
         if not staging:
             with self._validation(order):
@@ -95,7 +117,9 @@ class AcmeOrders:
         """Remember whether the validation inside succeeds."""
         try:
             yield
-        except AuthorizationFailed:
+        except AuthorizationFailed as exc:
+            # Its resolver got no answer where we got all of them.
+            exc.is_fault_of_ca = exc.is_blind and self._dns.is_shown
             self._dns.note_validation(is_valid=False)
             pending.drop()
             raise
@@ -109,14 +133,15 @@ class AcmeOrders:
 
     def ask_when_to_renew(self, seen: Observation) -> None:
         """Ask for the CA's window, and draw a moment in it if it is a new one; a failure does no harm."""
-        facts, now = seen.in_hand.facts, self._ctx.clock.now()
-        if facts is None:
+        facts, origin, now = seen.in_hand.facts, seen.in_hand.origin, self._ctx.clock.now()
+        if facts is None or origin is None:
             return
+        self._acme = next((ca for ca in self._ctx.config.cas if ca.url == origin.directory), self._acme)
         known = self._ctx.state.renewal
         if known is None or not known.is_of(facts):
             known = RenewalInfo(sha256=facts.sha256, next_look=now)
         try:
-            told = suggested_renewal(self._acme(), facts.ari_id, self._ctx.clock)
+            told = suggested_renewal(self._ready(), facts.ari_id, self._ctx.clock)
         except IssueError as exc:
             logger.debug("renewal.window_unknown domain=%s error=%s", self._ctx.site.domain, exc)
             self._ctx.file.change(renewal=replace(known, next_look=next_look(now, exc.retry_after)))
@@ -146,33 +171,44 @@ class AcmeOrders:
             is_rehearsal=ctx.intent.only_rehearse,
         )
         accounts = Accounts(ctx.config.state_dir, acme.url)
-        return Issuance(acme, names, accounts, dns=self._dns, pending=pending, guard=guard, clock=ctx.clock)
+        return Issuance(
+            acme,
+            names,
+            accounts,
+            dns=self._dns,
+            pending=pending,
+            guard=guard,
+            clock=ctx.clock,
+            **({"patience_s": _BRIEF_VALIDATION_S} if ctx.config.has_stand_ins else {}),
+        )
 
-    def _acme(self) -> Acme:
-        """Return the CA of the file. Raises `SecretUnreadable` before the CA is asked for anything."""
-        acme = self._ctx.config.acme
-        if acme.eab is not None:
-            acme.eab.hmac_key.read()
-        return acme
+    def _ready(self) -> Acme:
+        """Return the CA. Raises `SecretUnreadable` before the CA is asked for anything."""
+        config = self._ctx.config
+        # In a list a binding is needed for a new account alone.
+        is_bound = config.has_stand_ins and Accounts(config.state_dir, self._acme.url).is_known
+        if self._acme.eab is not None and not is_bound:
+            self._acme.eab.hmac_key.read()
+        return self._acme
 
 
 class _Pending:
-    """The order in flight of one site (issue.PendingOrder), kept in its state."""
+    """The order in flight of one site at one CA (issue.PendingOrder), kept in its state."""
 
-    def __init__(self, ctx: SiteContext) -> None:
+    def __init__(self, ctx: SiteContext, acme: Acme) -> None:
         self._file = ctx.file
-        self._acme = ctx.config.acme
+        self._acme = acme
         self._names = ctx.site.all_names
+        self._others = {ca.url for ca in ctx.config.cas} - {acme.url}
 
     @property
     def url(self) -> str:
-        order = self._file.state.order
-        # Names, CA or kind of key may have changed in the configuration since.
+        order = self._file.state.order_at(self._acme.url)
+        # Names or kind of key may have changed in the configuration since.
         return order.url if order is not None and order == self._as_placed(order.url) else ""
 
     def begin(self, url: str) -> None:
-        self._file.drop_order()
-        self._file.change(order=self._as_placed(url))
+        self._file.begin_order(self._as_placed(url), self._others)
 
     def _as_placed(self, url: str) -> OrderInFlight:
         acme = self._acme
@@ -190,7 +226,7 @@ class _Pending:
         return key
 
     def drop(self) -> None:
-        self._file.drop_order()
+        self._file.drop_order(self._others)
 
 
 @dataclass

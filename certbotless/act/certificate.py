@@ -20,7 +20,7 @@ from .orders import Orders
 logger = logging.getLogger(__name__)
 
 
-def _orders_of(ctx: SiteContext) -> Orders:
+def _orders_of(ctx: SiteContext, ca: str) -> Orders:
     """Return the orders of a site at its authority; nothing of the other kind is loaded."""
     if ctx.site.is_local:
         from .local_orders import LocalOrders  # noqa: PLC0415
@@ -28,15 +28,15 @@ def _orders_of(ctx: SiteContext) -> Orders:
         return LocalOrders(ctx)
     from .acme_orders import AcmeOrders  # noqa: PLC0415
 
-    return AcmeOrders(ctx)
+    return AcmeOrders(ctx, ca)
 
 
 class CertificateSteps:
-    """The steps around the certificate of one site."""
+    """The steps around the certificate of one site; `ca` is the name of one of several public CAs."""
 
-    def __init__(self, ctx: SiteContext) -> None:
+    def __init__(self, ctx: SiteContext, ca: str = "") -> None:
         self._ctx = ctx
-        self.orders = _orders_of(ctx)
+        self.orders = _orders_of(ctx, ca)
 
     def order(self, seen: Observation) -> None:
         """Get a new certificate, check it and publish it."""
@@ -67,7 +67,7 @@ class CertificateSteps:
         """Publish what an order in flight has given; drop one that has given nothing."""
         issued = self.orders.collect(seen)
         if issued is not None and self._is_published(issued, seen):
-            self.orders.drop()
+            self.orders.drop_all()
         elif issued is not None:
             self._publish(issued, seen)
 
@@ -92,7 +92,7 @@ class CertificateSteps:
         pair = SavedPair.of(chain, key, origin, facts.not_after)
         self._ctx.file.save_pair(pair)
         self._ctx.publish(pair, facts)
-        self.orders.drop()
+        self.orders.drop_all()
         self._ctx.tell("certificate.published", sha256=facts.sha256, not_after=rfc3339(facts.not_after))
         if why := verify.doubt(authority.id, chain, key, self._ctx.site.domain.replace("*", "any")):
             # Clients may know the CA all the same: a trust store here may be old, or absent.

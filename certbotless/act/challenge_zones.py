@@ -134,6 +134,8 @@ class ChallengeZones:
         self._ends: dict[str, tuple[str, str]] = {}
         self._aliases = Aliases(ctx.servers, self._zone_of, self._open)
         self._has_waited_unseen = False
+        # Whether the servers of all zones have shown the values to us.
+        self.is_shown = False
 
     def locate(self, name: str, value: str) -> TxtValue:
         """Return the txt value of a challenge name with the name and the zone that take it.
@@ -163,12 +165,13 @@ class ChallengeZones:
         """
         clock = self._ctx.clock
         deadline = clock.monotonic() + self._ctx.config.dns.propagation_timeout.total_seconds()
+        self.is_shown = True
         for zone in sorted({txt.zone for txt in values}):
             mine = [txt for txt in values if txt.zone == zone]
             is_blind = self._ctx.servers.blind_s(zone) is not None
             if is_blind or not self._are_shown(zone, mine, deadline):  # 1
                 self._wait_for_listing(zone, mine, deadline)  # 2
-                self._wait_unseen(zone, mine, deadline)
+                self.is_shown &= self._wait_unseen(zone, mine, deadline)
 
     def _are_shown(
         self, zone: str, values: Sequence[TxtValue], deadline: float, blind_s: float = SILENCE_S
@@ -200,11 +203,12 @@ class ChallengeZones:
                 return
             pace.wait()
 
-    def _wait_unseen(self, zone: str, values: Sequence[TxtValue], deadline: float) -> None:
+    def _wait_unseen(self, zone: str, values: Sequence[TxtValue], deadline: float) -> bool:
+        """Wait so long, and return whether the servers have come to show the values."""
         failures = self._ctx.state.unseen_failures
         clock, began_s = self._ctx.clock, self._ctx.clock.monotonic()
         wait_s = min(UNSEEN_WAIT_S * 2.0 ** min(failures, _MOST_DOUBLINGS), max(deadline - began_s, 0))
-        if not self._are_shown(zone, values, deadline, wait_s):
+        if not (is_shown := self._are_shown(zone, values, deadline, wait_s)):
             self._has_waited_unseen = True
             names = ",".join(sorted({txt.fqdn for txt in values}))
             waited_s, reason = (
@@ -212,6 +216,7 @@ class ChallengeZones:
                 "no name server of the zone can be reached",
             )
             self._ctx.tell("challenge.unseen", names=names, zone=zone, waited_s=waited_s, reason=reason)
+        return is_shown
 
     def note_validation(self, *, is_valid: bool) -> None:
         """Remember whether the CA has validated the values: after a failure the next wait is longer."""

@@ -20,6 +20,7 @@ from ..model.decision import Step
 from ..model.observation import Observation
 from ..world.acme.challenge import sweep
 from .context import SiteContext
+from .stand_ins import make_account
 
 if TYPE_CHECKING:
     from .certificate import CertificateSteps
@@ -84,7 +85,7 @@ def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
         case "restore":
             _certificate(ctx).restore(seen)
         case "order":
-            _certificate(ctx).order(seen)
+            _certificate(ctx, step.target).order(seen)
         case "collect":
             _certificate(ctx).collect(seen)
         case "renewal-info":
@@ -92,11 +93,19 @@ def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
         case "rebuild" | "note":
             _certificate(ctx).rebuild(seen)
         case "dry_run":
-            _certificate(ctx).rehearse(seen)
-        case "redeploy":
-            _deploy(ctx, seen).redeploy()
-        case "deploy":
-            _deploy(ctx, seen).deploy(_target_of(step, ctx))
+            _certificate(ctx, step.target).rehearse(seen)
+        case "account":
+            make_account(ctx, step.target)
+        case "redeploy" | "deploy":
+            _serve(step, seen, ctx)
+
+
+def _serve(step: Step, seen: Observation, ctx: SiteContext) -> None:
+    steps = _deploy(ctx, seen)
+    if step.action == "redeploy":
+        steps.redeploy()
+    else:
+        steps.deploy(_target_of(step, ctx))
 
 
 def _take_over(step: Step, seen: Observation, ctx: SiteContext) -> None:
@@ -124,10 +133,10 @@ def _record(step: Step, seen: Observation, ctx: SiteContext) -> None:
         steps.confirm()
 
 
-def _certificate(ctx: SiteContext) -> CertificateSteps:
+def _certificate(ctx: SiteContext, ca: str = "") -> CertificateSteps:
     from .certificate import CertificateSteps
 
-    return CertificateSteps(ctx)
+    return CertificateSteps(ctx, ca)
 
 
 def _deploy(ctx: SiteContext, seen: Observation) -> DeploySteps:

@@ -82,6 +82,8 @@ class LocalOrders:
     def drop(self) -> None:
         self._ctx.file.drop_order()
 
+    drop_all = drop
+
     def rehearse(self, seen: Observation) -> None:
         """Sign a certificate and forget it; a CA that is not there yet is made in memory alone."""
         ca = self._folder.load()

@@ -23,7 +23,10 @@ class Orders(Protocol):
         """Return what an order in flight has given; None, and the order is dropped, where that is nothing."""
 
     def drop(self) -> None:
-        """Forget the order in flight: its certificate is published, or cannot be used."""
+        """Forget the order in flight: its certificate cannot be used, or was published before."""
+
+    def drop_all(self) -> None:
+        """Forget every order in flight, at whatever CA: a certificate is published."""
 
     def rehearse(self, seen: Observation) -> None:
         """Do all that an order does, and forget the certificate."""

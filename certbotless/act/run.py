@@ -34,7 +34,7 @@ from ..base.times import rfc3339
 from ..base.words import Text
 from ..config.settings import Config, Site
 from ..decide.decide import address_written, is_issued_since
-from ..model.decision import WRITES, Intent, Step
+from ..model.decision import WRITES, Intent, Step, is_order
 from ..model.ledger import local_backoff, order_backoff
 from ..model.limits import staging_of
 from ..model.memory import Failure
@@ -48,6 +48,7 @@ from .context import Edges, SiteContext
 from .dispatch import announce, take
 from .shared import Turns, hold_others, release_others
 from .sharing import SharedTargets
+from .stand_ins import note_failed, note_given
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +201,9 @@ class _SiteRun:
 
     def rehearse(self) -> Outcome:
         """Get a certificate and forget it. A failure is reported, and not remembered."""
-        has_staging = self._site.is_local or bool(staging_of(self._config.acme.url))
+        goal, intent = self._ctx.goal, self._intent
+        url = next((ca.url for ca in goal.config.cas if ca.directory == intent.ca), goal.config.cas[0].url)
+        has_staging = self._site.is_local or bool(staging_of(url))
         why, after = _REHEARSED if has_staging else _REHEARSED_WITHOUT_STAGING
         with self._locked():
             self._file.tidy()
@@ -208,7 +211,7 @@ class _SiteRun:
             try:
                 if view.remembered.txt:
                     take(Step("clean-up", because(Why.TXT_LEFT)), view.seen, self._ctx)
-                take(Step("dry_run", because(why)), view.seen, self._ctx)
+                take(Step("dry_run", because(why), intent.ca), view.seen, self._ctx)
             except Interrupted:
                 raise
             except Exception as exc:  # noqa: BLE001  (_explained logs it)
@@ -283,15 +286,19 @@ class _SiteRun:
             return self._ruled_out(step, error)
         else:
             failures = self._file.state.failures
-            # A certificate that was collected is what the order had failed to get.
-            has_new = step.action == "collect" and is_issued_since(
-                self._ctx.store.look().origin, self._began, self._clock.now()
-            )
-            over = {step.key, "order"} if has_new else {step.key}
             if self._site.certificate and step.fact == "served":
                 release_others(self._ctx)
-            self._file.change(failures={key: f for key, f in failures.items() if key not in over})
+            self._file.change(failures={key: each for key, each in failures.items() if key != step.key})
+            if step.action in ("order", "collect"):
+                self._note_given(seen)
         return set()
+
+    def _note_given(self, seen: Observation) -> None:
+        """Forget what failed at CAs, if a certificate has come: one that was collected may be an old one."""
+        origin = self._ctx.store.look().origin
+        if origin is not None and is_issued_since(origin, self._began, self._clock.now()):
+            names = [each.name for each in self._ctx.goal.authorities(seen) if each.id == origin.directory]
+            note_given(self._ctx, *names[:1])
 
     def _ruled_out(self, step: Step, exc: CertbotlessError) -> set[str]:
         is_of_account = (
@@ -299,7 +306,7 @@ class _SiteRun:
         )
         if step.action in WRITES and not step.target and is_of_account:
             # Where the account cannot write this record it cannot write the TXT record either.
-            return {"order"}
+            return {"order", *(f"order:{ca.directory}" for ca in self._config.cas)}
         if isinstance(exc, CertificateRefused):
             return {"redeploy"}
         names = [target.name for target in self._site.deploy]
@@ -328,16 +335,17 @@ class _SiteRun:
         self._file.change(failures=failures | noted)
         if self._site.certificate and isinstance(exc, CertificateRefused):
             hold_others(self._ctx, seen, failure)
+        if step.action == "order":
+            note_failed(self._ctx, step.target, exc)
         self._ctx.keep_failure(key, exc)
 
     def _backoff(self, step: Step, exc: CertbotlessError, count: int, seen: Observation) -> timedelta:
         # The CA's schedule is for what the CA saw, and for a certificate that takes a service down at each
         # try; a missing container or a full disk is tried soon again.
-        authority, origin = self._ctx.goal.authority(seen), seen.in_hand.origin
-        is_costly = authority.is_acme and step.action == "order"
+        goal, origin = self._ctx.goal, seen.in_hand.origin
+        is_costly = goal.authority(seen).is_acme and step.action == "order"
         is_costly = is_costly and isinstance(exc, IssueError | PropagationTimeout)
-        is_of_this_ca = origin is not None and origin.directory == authority.id
-        facts = seen.in_hand.facts if is_of_this_ca else None
+        facts = seen.in_hand.facts if origin and goal.has_given(origin.directory, seen) else None
         if not is_costly and not isinstance(exc, CertificateRefused):
             return local_backoff(count, self._config.check_every, facts)
         # An error of a kind of its own has cost none of the certificates that the limits allow.
@@ -353,7 +361,7 @@ class _SiteRun:
         # A failure explains a site that fails; what only waits explains itself.
         failure = view.last_failure if view.state == "failing" or not waits else None
         held = [step for step in view.decision.steps if step.action == "order" and step.wait_until]
-        if held and self._intent.ignore_backoff and "order" not in taken:
+        if held and self._intent.ignore_backoff and not any(map(is_order, taken)):
             # Not what failed once keeps a command from ordering, but our own limit.
             reason, failure = held[0].wait_text, None
         return Outcome(self._site.domain, view.state, reason, is_fresh and is_served, failure)

@@ -36,7 +36,7 @@ def take(ctx: SiteContext, seen: Observation) -> None:
     facts = keys.checked_facts(pair.chain.encode(), key, names_of(ctx.site, seen.address), now)
     ctx.file.save_pair(pair)
     ctx.publish(pair, facts)
-    if ctx.state.order is not None:
+    if ctx.state.in_flight:
         ctx.file.drop_order()  # of the time before the site shared it
     ctx.tell(
         "certificate.taken",

@@ -85,6 +85,26 @@ def at_least_one(schema: CoreSchema) -> CoreSchema:
     return core_schema.tuple_variable_schema(schema["items_schema"][0], strict=False, min_length=1)
 
 
+def or_one(most: int) -> Mark:
+    """Return a mark of a tuple: data may have one entry alone, in place of a list of 1 to `most`."""
+
+    def mark(schema: CoreSchema) -> CoreSchema:
+        one = schema["items_schema"][0]
+        several = core_schema.tuple_variable_schema(one, strict=False, min_length=1, max_length=most)
+
+        def made(value: Any, alone: Callable[[Any], object]) -> object:
+            # Its validator costs time that only a list needs.
+            return (
+                SchemaValidator(several).validate_python(value)
+                if isinstance(value, list)
+                else (alone(value),)
+            )
+
+        return core_schema.no_info_wrap_validator_function(made, one, metadata={"several": several})
+
+    return mark
+
+
 class Model:
     """The base of a dataclass that is made from a mapping with its fields.
 

@@ -177,7 +177,13 @@ class PropagationTimeout(DnsError):
 
 
 class IssueError(CertbotlessError):
-    """The CA did not give the certificate."""
+    """The CA did not give the certificate.
+
+    Attributes:
+        is_fault_of_ca: whether it is the CA's own, so that another one may give the certificate.
+    """
+
+    is_fault_of_ca = False
 
 
 class RequestRefused(IssueError):
@@ -187,15 +193,20 @@ class RequestRefused(IssueError):
 class AccountRefused(IssueError):
     """The CA does not take our account."""
 
+    is_fault_of_ca = True
+
 
 class AuthorizationFailed(IssueError):
-    """The CA could not validate these `names`."""
+    """The CA could not validate these `names`; `is_blind` is whether its resolver got no answer."""
 
     retryable = True
 
-    def __init__(self, message: str, *, names: tuple[str, ...], hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, names: tuple[str, ...], hint: str = "", is_blind: bool = False
+    ) -> None:
         super().__init__(message, hint=hint)
         self.names = names
+        self.is_blind = is_blind
 
 
 class RateLimited(IssueError):
@@ -208,18 +219,21 @@ class AccountPaused(RateLimited):
     """The CA takes no order for these names until a person has opened a link."""
 
     retryable = False
+    is_fault_of_ca = True
 
 
 class CaUnavailable(IssueError):
     """The CA did not answer, or not like an ACME server."""
 
     retryable = True
+    is_fault_of_ca = True
 
 
 class OrderTimeout(IssueError):
     """The CA kept the order in progress for too long."""
 
     retryable = True
+    is_fault_of_ca = True
 
 
 class StoreError(CertbotlessError):

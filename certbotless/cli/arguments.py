@@ -26,6 +26,7 @@ _COMMANDS = {
     "notify-test": N_("send a test message to each URL of notify"),
     "init": N_("write a first configuration, from questions or options; overwrite nothing"),
     "add": N_("add a site to the configuration file; keep its comments, and every other byte"),
+    "account": N_("take over an account that another ACME client has made"),
     "trust": N_("show the root of the local CA, and bring it to clients"),
     "sandbox": N_("show how certbotless works, with local stand-ins of Aliyun DNS and the CA"),
 }
@@ -129,7 +130,7 @@ def _split(argv: Sequence[str]) -> tuple[list[str], str | None]:
         if not word.startswith("-"):
             return options, word
         options.append(word)
-        if word in ("--config", "-c"):
+        if word in ("--config", "-c", "--ca"):
             next(words, None)
     return options, None
 
@@ -153,7 +154,7 @@ def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
         prog="certbotless",
         usage="%(prog)s [--config FILE] [COMMAND ...]\n"
         "       %(prog)s [--config FILE] --once [DOMAIN ...]\n"
-        "       %(prog)s [--config FILE] --renew-now [DOMAIN ...] [--force] [--dry-run]",
+        "       %(prog)s [--config FILE] --renew-now [DOMAIN ...] [--ca CA] [--force] [--dry-run]",
         description=_(
             "Give a service on a LAN an HTTPS certificate: keep its A record, get and renew the"
             " certificate, restart the service and check that it uses the certificate."
@@ -180,6 +181,8 @@ def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
         "service"
     )
     _flag(parser, "--dry-run", dry_run_help)
+    ca_help = _("with --renew-now: ask only this CA, one of acme in the configuration")
+    parser.add_argument("--ca", metavar="CA", dest="only_ca", help=ca_help)
     if has_domains:
         parser.add_argument(wire.SETTLED, action="append", default=[], help=argparse.SUPPRESS)
         parser.add_argument("domains", nargs="*", metavar="DOMAIN", help=_(_DOMAINS_HELP))
@@ -227,6 +230,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     yes_help = N_("ask nothing: use what is found, agree to the CA's terms, and do not test the AccessKey")
     _flag(init, "--yes", yes_help)
     _add_options_of_add(add("add"))
+    _add_actions_of_account(add("account"))
     _add_actions_of_trust(add("trust"))
     shown = _("{}. It needs root, runs in its own namespaces, and leaves nothing behind.")
     about = _(_COMMANDS["sandbox"])
@@ -253,6 +257,17 @@ def _add_options_of_add(parser: argparse.ArgumentParser) -> None:
 def _add_ca(parser: argparse.ArgumentParser) -> None:
     ca_help = _("acme: a public CA; local: a CA on this machine, for names and addresses of the LAN")
     parser.add_argument("--ca", choices=("acme", "local"), help=ca_help)
+
+
+def _add_actions_of_account(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="account_action", metavar="ACTION", prog=parser.prog, required=True)
+    text = _("use the account of acme.sh, certbot or lego from now on; no account is made")
+    action = actions.add_parser("import", help=text, description=text)
+    config_help = _(_CONFIG_HELP).format(_CONFIG)
+    action.add_argument("-c", "--config", metavar="FILE", default=argparse.SUPPRESS, help=config_help)
+    action.add_argument("path", metavar="PATH", help=_("the file with its key, or the folder of that client"))
+    directory_help = _("the CA, one of acme in the configuration (default: the first)")
+    action.add_argument("--directory", metavar="CA", help=directory_help)
 
 
 def _add_actions_of_trust(parser: argparse.ArgumentParser) -> None:
@@ -322,3 +337,19 @@ def sites_to_run(config: Config, args: argparse.Namespace) -> list[Site]:
     domains = {site.domain for site in sites}
     others = wildcards if args.renew_now else set[str]()
     return [*shared, *(site for site in config.sites if site.domain in domains or site.certificate in others)]
+
+
+def sites_at(config: Config, sites: Sequence[Site], ca: str) -> tuple[list[Site], str]:
+    """Return those of the sites that a CA of the file can certify, and its name; empty for the only CA.
+
+    Raises:
+        UsageError: the file has no such CA, or it certifies none of the sites.
+    """
+    names = [each.directory for each in config.cas]
+    if ca not in names:
+        known = ", ".join(names)
+        raise UsageError(Text("acme has no CA {!r}; there is {}", printable(ca, 80), known))
+    found = [site for site in sites if not site.is_local]
+    if not found:
+        raise UsageError(Text("--ca is for sites with a public name: the local CA certifies these"))
+    return found, ca if config.has_stand_ins else ""

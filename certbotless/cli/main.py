@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -75,8 +76,8 @@ def _said_of(exc: CertbotlessError) -> tuple[str, int]:
 
 def _dispatch(args: argparse.Namespace) -> int:
     if not args.renew_now:
-        for option in ("force", "dry-run"):
-            if getattr(args, option.replace("-", "_")):
+        for option, value in {"force": args.force, "dry-run": args.dry_run, "ca": args.only_ca}.items():
+            if value:
                 if option == "dry-run":
                     raise UsageError(Text("--dry-run goes with --renew-now, or after add"))
                 raise UsageError(Text("--{} goes with --renew-now", option))
@@ -88,6 +89,7 @@ def _dispatch(args: argparse.Namespace) -> int:
         "notify-test": _notify_test,
         "init": _init,
         "add": _add,
+        "account": _account,
         "trust": _trust,
         "sandbox": _sandbox,
     }
@@ -308,6 +310,13 @@ def _trust(source: Path | None, args: argparse.Namespace) -> int:
     return run.run(source, vars(args), lambda line: print(line, flush=True))
 
 
+def _account(source: Path | None, args: argparse.Namespace) -> int:
+    from .account import run
+
+    log.set_up(logging.ERROR)
+    return run.run(source, vars(args), lambda line: print(line, flush=True))
+
+
 def _ask(question: str, is_secret: bool) -> str:
     from getpass import getpass
 
@@ -355,6 +364,9 @@ def _run(source: Path | None, args: argparse.Namespace, say: Callable[[str], Non
     intent = Intent()
     if args.renew_now:
         intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force, only_rehearse=args.dry_run)
+        if args.only_ca is not None:
+            sites, ca = arguments.sites_at(checked, sites, args.only_ca)
+            intent = replace(intent, ca=ca)
     tells = source is not None and not args.dry_run
     return oneshot.run(checked, sites, intent, say, args.settled, tells=tells)
 

@@ -16,6 +16,8 @@ _SECTIONS = ("acme", "aliyun", "dns", "docker", "certs_dir", "state_dir")
 def lines(config: Config, site: Site) -> list[str]:
     """Return the lines of one site and of the sections that its steps use, without the secrets themselves."""
     shared = {name: _plain(getattr(config, name)) for name in _SECTIONS}
+    if not config.has_stand_ins:
+        [shared["acme"]] = shared["acme"]
     shared = {name: value for name, value in shared.items() if value != {}}
     return yaml_document.text_of({**shared, "sites": [_plain(site)]}).splitlines()
 

@@ -216,6 +216,8 @@ def text_of(error: ErrorDetails) -> str:
         return Text("must be {} or {}", *context["expected"].rsplit(" or ", 1))
     if value is None and kind != "missing" and key not in _SELF_EVIDENT:
         return Text("is empty")
+    if kind == "too_long":
+        return Text("has more than {} entries", context["max_length"])
     if kind in _KINDS and key not in _SELF_EVIDENT:
         if kind == "string_type" and isinstance(value, list | dict):
             return Text("must be one value, not several")

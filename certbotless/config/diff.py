@@ -22,7 +22,9 @@ _LONGEST = 120
 
 def changes(before: Config, after: Config) -> list[str]:
     """Return a line for each difference in meaning. Comments, the order of sites and spelling are none."""
-    return [*_differences("", _keys(before), _keys(after))]
+    is_list = before.has_stand_ins or after.has_stand_ins
+    old, new = ({**_keys(each), **_of_cas(each, is_list=is_list)} for each in (before, after))
+    return [*_differences("", old, new)]
 
 
 def _keys(part: Model) -> dict[str, Any]:
@@ -37,14 +39,22 @@ def _keys(part: Model) -> dict[str, Any]:
     return found
 
 
+def _of_cas(config: Config, *, is_list: bool) -> dict[str, Any]:
+    """Return the one CA as a section; of a list, each by its name, and their order."""
+    if not is_list:
+        return {"acme": config.acme[0]}
+    each = {f"acme {ca.directory}": ca for ca in config.acme}
+    return {"acme": tuple(ca.directory for ca in config.acme), **each}
+
+
 def _differences(about: str, before: dict[str, Any], after: dict[str, Any]) -> Iterator[str]:
     for key in before | after:
         old, new = before.get(key), after.get(key)
         what = f"{about}{printable(key, _LONGEST)}"
         if isinstance(old, Model) and isinstance(new, Model):
             yield from _differences(f"{what}{': ' if ' ' in key else '.'}", _keys(old), _keys(new))
-        elif old == new or key.startswith("target "):
-            continue  # which targets there are is the value of `deploy`
+        elif old == new or key.startswith(("target ", "acme ")):
+            continue  # which targets there are is the value of `deploy`; of CAs, that of `acme`
         elif key.startswith("site ") and new is None:
             yield f"{what} removed; its record, files and container are left as they are"
         elif any(map(_is_hidden, (old, new))):

@@ -33,9 +33,9 @@ class Fingerprints:
 
     @classmethod
     def of(cls, config: Config, before: Fingerprints | None = None) -> Fingerprints:
-        """Read the secrets that certificates need. One that cannot be read keeps its entry of `before`."""
+        """Read the secrets that attempts use. One that cannot be read keeps its entry of `before`."""
         found = {}
-        for path, secret in config.needed_secrets().items():
+        for path, secret in (config.needed_secrets() | config.bindings()).items():
             try:
                 found[path] = _digest(secret.read())
             except CertbotlessError as exc:
@@ -47,7 +47,8 @@ class Fingerprints:
 
         The second tells whether only a secret has changed, as a temporary key does each hour.
         """
-        parts = (config.acme, config.aliyun, config.dns, config.docker, config.certs_dir, site)
+        acme = config.acme if config.has_stand_ins else config.acme[0]
+        parts = (acme, config.aliyun, config.dns, config.docker, config.certs_dir, site)
         of_file = _digest(parts)
         return _digest([of_file, self.secrets]), of_file
 

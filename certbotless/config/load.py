@@ -18,8 +18,8 @@ from ..base.checked import default_of
 from ..base.errors import ConfigError, ValueFault, reason_of
 from ..base.names import certified_name, is_in_zone
 from ..base.words import N_, Text
-from . import account, certified, environment, yaml_document
-from .settings import DOCKER_SOCKET, NEED_EAB, Config, Docker, Http, Site, target_name
+from . import account, certified, environment, stand_ins, yaml_document
+from .settings import DOCKER_SOCKET, Config, Docker, Http, Site, target_name
 from .yaml_document import Document, Fault
 
 # None is a name that is wrong by itself, or absent.
@@ -115,11 +115,7 @@ def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -
     def name(value: Any, *path: str | int) -> str | None:
         return None if value is None or path in wrong else certified_name(value)
 
-    acme = doc.data.get("acme")
-    directory = acme.get("directory") if isinstance(acme, dict) else None
-    if directory in NEED_EAB and acme.get("eab") is None:
-        text = Text("{} needs eab: {{kid: ..., hmac_key: ...}}", directory)
-        yield doc.fault(("acme", "directory"), text)
+    yield from stand_ins.check(doc)
     yield from account.check(doc)
     yield from _check_places(doc)
     sites = _mappings(doc.data.get("sites"))

@@ -85,7 +85,7 @@ class Redactor:
                 values[path] = secret.values()
         key_ids = values.pop("aliyun.access_key_id", [])
         # An address does not belong into a public report either.
-        return cls([*chain(*values.values()), config.acme.email or ""], key_ids)
+        return cls([*chain(*values.values()), *(ca.email or "" for ca in config.acme)], key_ids)
 
     def __call__(self, text: str) -> str:
         """Return the text without the secrets in it."""

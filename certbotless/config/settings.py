@@ -7,13 +7,13 @@ Source: the key table of docs/configuration.md, whose words are in tools/docs/ke
 
 import os
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from .. import CHECKOUT
-from ..base.checked import Model, at_least_one, if_given
+from ..base.checked import Model, at_least_one, if_given, or_one
 from ..base.names import is_address
 from ..base.words import Language, Text
 from . import values
@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 
 # The longest that a run may take beyond the propagation of its records: the CA's time, and a restart.
 RUN_MARGIN = timedelta(hours=1)
+# The longest that an order may take at a CA for which another one can stand in.
+LONGEST_ORDER = timedelta(minutes=20)
 # CAs that bind each new account to one that they know already.
-NEED_EAB = ("zerossl", "google", "litessl")
+NEED_EAB = ("zerossl", "google", "google-staging", "litessl")
+# So many CAs may stand in for each other: each has an account of its own.
+MOST_CAS = 4
 # The keys whose values are secrets, wherever they stand.
 SECRET_KEYS = ("access_key_id", "access_key_secret", "security_token", "hmac_key", "notify")
 NEEDS_APPRISE = Text(
@@ -60,7 +64,7 @@ class Eab(_Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acme(_Section):
-    """The certificate authority and our account there."""
+    """A certificate authority and our account there."""
 
     directory: values.Directory = "letsencrypt"
     email: values.Email | None = None
@@ -242,9 +246,13 @@ def has_record(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config(_Section):
-    """The whole file."""
+    """The whole file.
 
-    acme: Acme = Acme()
+    Attributes:
+        acme: as it is written; `cas` has what follows from it.
+    """
+
+    acme: Annotated[tuple[Acme, ...], or_one(MOST_CAS)] = (Acme(),)
     aliyun: Annotated[Aliyun | None, if_given] = None
     local_ca: LocalCaSettings = LocalCaSettings()
     dns: Dns = Dns()
@@ -261,11 +269,16 @@ class Config(_Section):
 
     def secrets(self) -> dict[str, Secret]:
         """Return every secret by the path of its key."""
-        return self.needed_secrets() | self.receivers()
+        return self.needed_secrets() | self.bindings() | self.receivers()
 
     def receivers(self) -> dict[str, Secret]:
         """Return the URLs of the receivers of messages, by the path of the key."""
         return {f"notify[{i}]": secret for i, secret in enumerate(self.notify)}
+
+    def bindings(self) -> dict[str, Secret]:
+        """Return the keys that bind new accounts, by the path of the key."""
+        path = "acme[{}].eab.hmac_key" if self.has_stand_ins else "acme.eab.hmac_key"
+        return {path.format(i): ca.eab.hmac_key for i, ca in enumerate(self.acme) if ca.eab}
 
     @property
     def account(self) -> Aliyun:
@@ -285,20 +298,38 @@ class Config(_Section):
         return place_of(credentials, self.state_dir)
 
     def needed_secrets(self) -> dict[str, Secret]:
-        """Return the secrets that certificates need, by the path of the key: no attempt succeeds without."""
+        """Return the secrets that certificates need, by the path of the key: no attempt succeeds without.
+
+        In a list no CA is needed, and a binding that has made its account may be used up.
+        """
         found = {
             "aliyun.access_key_id": self.aliyun.access_key_id if self.aliyun else None,
             "aliyun.access_key_secret": self.aliyun.access_key_secret if self.aliyun else None,
             "aliyun.security_token": self.aliyun.security_token if self.aliyun else None,
             "aliyun.credentials": self.profile,
-            "acme.eab.hmac_key": self.acme.eab.hmac_key if self.acme.eab else None,
         }
-        return {path: secret for path, secret in found.items() if secret is not None}
+        given = {path: secret for path, secret in found.items() if secret is not None}
+        return given if self.has_stand_ins else given | self.bindings()
+
+    @property
+    def has_stand_ins(self) -> bool:
+        """Whether there is a CA that stands in for the first one."""
+        return len(self.acme) > 1
+
+    @property
+    def cas(self) -> tuple[Acme, ...]:
+        """The public CAs: the first is wanted, the others stand in for it, in this order."""
+        first, *others = self.acme
+        return (
+            first,
+            *(replace(each, email=each.email or first.email, key_type=first.key_type) for each in others),
+        )
 
     @property
     def longest_run(self) -> timedelta:
-        """The longest that a run may take."""
-        return self.dns.propagation_timeout + RUN_MARGIN
+        """The longest that a run may take: it may order at each CA, one after the other."""
+        for_stand_ins = (self.dns.propagation_timeout + LONGEST_ORDER) * (len(self.acme) - 1)
+        return self.dns.propagation_timeout + RUN_MARGIN + for_stand_ins
 
     @property
     def shared(self) -> tuple[Site, ...]:
@@ -323,6 +354,11 @@ class Config(_Section):
     def kept(self) -> tuple[Site, ...]:
         """All that has a certificate to be kept: what sites share, then the sites, in the file's order."""
         return (*self.shared, *self.sites)
+
+    @property
+    def account_keeper(self) -> str:
+        """The domain of the first that orders at public CAs: it has the accounts made. Empty for none."""
+        return next((each.domain for each in self.kept if not each.is_local and not each.certificate), "")
 
     @property
     def shared_dir(self) -> Path:

@@ -30,9 +30,12 @@ DIRECTORIES = {
     "letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
     "zerossl": "https://acme.zerossl.com/v2/DV90",
     "google": "https://dv.acme-v02.api.pki.goog/directory",
+    "google-staging": "https://dv.acme-v02.test-api.pki.goog/directory",
     # Of TrustAsia, in China.
     "litessl": "https://acme.litessl.com/acme/v2/directory",
 }
+# Those of certificates that no client trusts.
+STAGING_WORDS = ("letsencrypt-staging", "google-staging")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 IPVersion = Literal[4, 6]

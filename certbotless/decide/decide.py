@@ -8,19 +8,20 @@ kinds, and `Failure` has marks for what matters.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 from ..base.clock import RELEASED, is_believable, is_possible
 from ..base.errors import StoreError
 from ..model.authority import fits
-from ..model.certificate import LeafFacts, Origin, Published
-from ..model.decision import CONFIRM_OF, WRITES, Decision, Step
-from ..model.ledger import Entry, limit_on, next_order
+from ..model.certificate import Origin, Published
+from ..model.decision import CONFIRM_OF, WRITES, Decision, Step, failures_of
 from ..model.memory import Failure, Foreign, SiteState
 from ..model.observation import Observation, unseen
 from ..model.reason import Reason, Why, because
 from ..model.renewal import first_look, is_due, is_look_due, renewal_moment
 from ..model.situation import Goal, Situation
+from .choice import account_steps, order_steps, our_limit
 from .deploy import deploy_steps, redeploy_steps
 from .record import list_steps, record_steps
 from .shared import take_steps
@@ -31,31 +32,34 @@ def decide(situation: Situation) -> Decision:
     seen, state = situation.seen, situation.remembered
     facts, told = seen.in_hand.facts, state.renewal
     drawn = told.moment if told and told.is_of(facts) else None
-    order, take = _reasons_to_order(situation, drawn), take_steps(situation)
+    why, hold = _reasons_to_order(situation, drawn), partial(_held_back, situation=situation)
+    order = order_steps(situation, why, hold) if why else []
+    take = take_steps(situation)
     steps = [
         *([Step("clean-up", because(Why.TXT_LEFT))] if state.txt else ()),
         *(step for action in WRITES for step in record_steps(action, situation)),
         *_rotate_steps(seen),
         *(_adopt_steps(seen, state) if not situation.goal.site.certificate else ()),
         *_restore_steps(seen, state),
-        *([Step("order", order)] if order else ()),
+        *order,
         *take,
-        *([Step("collect", because(Why.ORDER_LEFT))] if state.order and not order else ()),
+        *([Step("collect", because(Why.ORDER_LEFT))] if state.in_flight and not order else ()),
         *(redeploy_steps(situation) if not order and not take else ()),
         *deploy_steps(situation),
     ]
     # The servers may come to show the record while the certificate is ordered and deployed: this is last.
     steps.sort(key=lambda step: step.action in CONFIRM_OF.values())
-    held = [_held_back(step, situation) for step in steps]
+    held = [step if step.action == "order" else hold(step) for step in steps]
     if _judged(seen, state):
         held = [_beside(step, held) for step in held]
     listing, relisting = list_steps(situation, held)
-    held[:0] = [_held_back(step, situation) for step in listing]
+    held[:0] = map(hold, listing)
     optional = [
         *relisting,
         *_rebuild_steps(seen, state),
         *_note_steps(seen, state),
         *([] if order else _renewal_info_steps(situation)),
+        *account_steps(situation),
     ]
     problems = seen.problems
     is_counted = situation.goal.authority(seen).is_acme
@@ -69,7 +73,7 @@ def state_of(
     decision: Decision, failures: Mapping[str, Failure]
 ) -> tuple[Literal["ok", "pending", "failing"], Failure | Step | None]:
     """Return a site's state, and the failure or the step that is its reason."""
-    found = [failures[step.key] for step in decision.steps if step.key in failures]
+    found = [*failures_of(decision.steps, failures).values()]
     if failed := [failure for failure in found if not failure.is_waiting] or decision.problems:
         return "failing", failed[0]
     if asked := found or decision.steps:
@@ -151,8 +155,8 @@ def _renewal_info_steps(situation: Situation) -> list[Step]:
     is_others = situation.goal.site.certificate is not None
     if is_others or facts is None or origin is None or not facts.ari_id or now >= facts.not_after:
         return []
-    authority = situation.goal.authority(situation.seen)
-    if origin.directory != authority.id or not authority.is_acme:
+    goal = situation.goal
+    if goal.site.is_local or not goal.has_given(origin.directory, situation.seen):
         return []
     look_at = told.next_look if told and told.is_of(facts) else first_look(origin.issued_at, facts.lifetime)
     return [Step("renewal-info", because(Why.RENEWAL_TIME))] if is_look_due(look_at, now) else []
@@ -209,7 +213,7 @@ def _mismatch(goal: Goal, seen: Observation, held: Published) -> tuple[Reason, .
         return because(Why.OTHER_NAMES, facts.names)
     if goal.site.certificate:
         return ()
-    if origin.directory != authority.id:
+    if not goal.has_given(origin.directory, seen):
         return because(Why.OTHER_CA, origin.directory)
     if origin.key_type != authority.key_type:
         return because(Why.OTHER_KEY_TYPE, origin.key_type)
@@ -241,13 +245,10 @@ def _held_back(step: Step, situation: Situation) -> Step:
             waits.append((failure.limited_until, Reason(Why.CA_LIMIT, (failure.what,))))
     if step.action == "order" and not is_possible(seen.at):
         waits.append((RELEASED, Reason(Why.OLD_CLOCK)))
-    # An order in flight was counted when it was placed.
-    is_counted = situation.goal.authority(seen).is_acme
-    if step.action == "order" and is_counted and situation.remembered.order is None:
-        if isinstance(ledger, StoreError):
-            waits.append((seen.at + situation.goal.config.check_every, Reason(Why.FAULT, (ledger.message,))))
-        elif not intent.ignore_ledger and (limit := limit_on(ledger, *_next_order(situation))):
-            waits.append((limit.until, Reason(Why.OUR_LIMIT, (limit.reason,))))
+    if step.action == "order" and isinstance(ledger, StoreError) and _is_counted(step, situation):
+        waits.append((seen.at + situation.goal.config.check_every, Reason(Why.FAULT, (ledger.message,))))
+    elif step.action == "order" and not intent.ignore_ledger and (limit := our_limit(situation, step.target)):
+        waits.append((limit.until, Reason(Why.OUR_LIMIT, (limit.reason,))))
     if not waits:
         return step
     until, why = max(waits, key=lambda wait: wait[0])
@@ -267,7 +268,7 @@ def _is_over(step: Step, failure: Failure, seen: Observation) -> bool:
     return failure.address not in ("", address_written(step, seen))
 
 
-def _next_order(situation: Situation) -> tuple[Entry, LeafFacts | None]:
-    seen, goal = situation.seen, situation.goal
-    directory, names = goal.authority(seen).id, goal.site.all_names
-    return next_order(seen.at, directory, names, seen.in_hand, situation.remembered)
+def _is_counted(step: Step, situation: Situation) -> bool:
+    """Whether an order has to be counted: one in flight was when it was placed."""
+    authority = situation.goal.authority(situation.seen, step.target)
+    return authority.is_acme and situation.remembered.order_at(authority.id) is None

@@ -20,18 +20,25 @@ class Authority:
             ``local:`` and 16 digits of the root's SHA-256; empty for a local CA that is not there.
         key_type: the kind of key that a certificate shall have.
         is_acme: whether it counts orders, suggests when to renew, and validates by the DNS.
+        name: what the file calls it, where the file has several; else empty.
     """
 
     id: str
     key_type: str
     is_acme: bool = True
+    name: str = ""
 
 
-def authority_of(config: Config, site: Site, local_ca: LocalCa | None = None) -> Authority:
-    """Return who certifies a site; `local_ca` is the CA of this machine, if there is one."""
+def authorities_of(config: Config, site: Site, local_ca: LocalCa | None = None) -> tuple[Authority, ...]:
+    """Return who may certify a site: the one that is wanted, then those that stand in for it.
+
+    `local_ca` is the CA of this machine, if there is one.
+    """
     if site.is_local:
-        return Authority(local_ca.id if local_ca else "", config.local_ca.key_type, is_acme=False)
-    return Authority(config.acme.url, config.acme.key_type)
+        return (Authority(local_ca.id if local_ca else "", config.local_ca.key_type, is_acme=False),)
+    return tuple(
+        Authority(ca.url, ca.key_type, name=ca.directory if config.has_stand_ins else "") for ca in config.cas
+    )
 
 
 def names_of(site: Site, address: str) -> tuple[str, ...]:

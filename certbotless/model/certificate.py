@@ -47,9 +47,14 @@ class LeafFacts(Model):
         """From not_before to not_after."""
         return self.not_after - self.not_before
 
+    @property
+    def last_part_begins(self) -> datetime:
+        """From when on little of its lifetime is left: a renewal that is on time comes long before."""
+        return self.not_after - self.lifetime / _SHARE_AT_THE_END
+
     def ends_soon(self, now: datetime) -> bool:
-        """Whether little of its lifetime is left: a renewal that is on time comes long before."""
-        return self.not_after - now < self.lifetime / _SHARE_AT_THE_END
+        """Whether little of its lifetime is left."""
+        return now > self.last_part_begins
 
     def checked(self) -> LeafFacts:
         """Return these facts. Raises ValueError where a certificate cannot have them."""

@@ -1,7 +1,7 @@
 """What is to be done about one site, and why: values alone."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -29,6 +29,7 @@ Action = Literal[
     "renewal-info",
     "rebuild",
     "note",
+    "account",
 ]
 
 # The name of each action, as `status` shows it in the reader's language.
@@ -51,6 +52,7 @@ _NAMES = (
     N_("renewal-info"),
     N_("rebuild"),
     N_("note"),
+    N_("account"),
 )
 
 # By step that writes a record, the step that waits until the name servers show it.
@@ -68,7 +70,8 @@ Fact = Literal["record", "certificate", "files", "served", "look"]
 FACT_OF: Mapping[str, Fact] = {
     **dict.fromkeys(("record", "record6", "confirm", "confirm6"), "record"),
     **dict.fromkeys(
-        ("rotate", "order", "collect", "take", "adopt", "clean-up", "dry_run", "renewal-info"), "certificate"
+        ("rotate", "order", "collect", "take", "adopt", "clean-up", "dry_run", "renewal-info", "account"),
+        "certificate",
     ),
     **dict.fromkeys(("restore", "rebuild", "note"), "files"),
     **dict.fromkeys(("deploy", "redeploy"), "served"),
@@ -81,6 +84,11 @@ def fact_of(key: str) -> Fact:
     return FACT_OF.get(key.partition(":")[0], "look")
 
 
+def is_order(key: str) -> bool:
+    """Whether a step with this key orders a certificate, at whatever CA."""
+    return key.partition(":")[0] == "order"
+
+
 def named(key: str) -> Text:
     """Return the key of a step as a text that can be spoken."""
     action, colon, target = key.partition(":")
@@ -91,7 +99,8 @@ def named(key: str) -> Text:
 class Step:
     """One thing to do.
 
-    `target` names what a deploy is about, or the further name that a record is of. A step with `wait_until`
+    `target` names what a deploy is about, the further name that a record is of, or the CA, if there are
+    several. A step with `wait_until`
     is not due before; where it waits for the target's window, nothing is wrong.
 
     Texts are for programs: English, moments in UTC. Those with `spoken` are for people.
@@ -178,12 +187,14 @@ class Intent:
         ignore_backoff: take steps whose last attempt failed a moment ago.
         ignore_ledger: order whatever was ordered before.
         only_rehearse: get a certificate and forget it; no fact is made true.
+        ca: the name of the only CA to ask; empty for the CAs of the file in their order.
     """
 
     renew_since: datetime | None = None
     ignore_backoff: bool = False
     ignore_ledger: bool = False
     only_rehearse: bool = False
+    ca: str = ""
 
 
 NOTHING_ASKED = Intent()
@@ -210,3 +221,26 @@ class Decision:
     def due(self, now: datetime) -> tuple[Step, ...]:
         """The steps that may be taken now, then the optional ones."""
         return (*(step for step in self.steps if step.is_due(now)), *self.optional)
+
+
+def failures_of(steps: Sequence[Step], failures: Mapping[str, Failure]) -> dict[str, Failure]:
+    """Return the failures of these steps by key, in their order; those of several CAs are one, at the first.
+
+    Where another CA has not been asked yet, the failure of the first is as it is.
+    """
+    found = {step.key: failures[step.key] for step in steps if step.key in failures}
+    orders = [step for step in steps if step.action == "order"]
+    if len(orders) < 2 or not all(step.key in found for step in orders):
+        return found
+    first, *others = ((step.target, found[step.key]) for step in orders)
+    each = [Text("{}: {}", name, failure.what) for name, failure in (first, *others)]
+    merged = replace(
+        first[1],
+        at=max(failure.at for _, failure in (first, *others)),
+        what=Text("no CA of the list gave a certificate: {}", Text.joined("; ", each)),
+        retry_at=min(failure.retry_at for _, failure in (first, *others)),
+        parts={},
+    )
+    for step in orders[1:]:
+        del found[step.key]
+    return {**found, orders[0].key: merged}

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ..base.words import N_
-from ..config.values import DIRECTORIES
+from ..config.values import DIRECTORIES, STAGING_WORDS
 
 LETS_ENCRYPT = DIRECTORIES["letsencrypt"]
 # Directories of certificates that no client trusts; their CAs limit almost nothing.
-STAGING = frozenset({DIRECTORIES["letsencrypt-staging"], "https://dv.acme-v02.test-api.pki.goog/directory"})
+STAGING = frozenset(DIRECTORIES[word] for word in STAGING_WORDS)
 
 _WEEK = timedelta(days=7)
 

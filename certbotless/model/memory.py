@@ -106,6 +106,27 @@ class OrderInFlight(Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CaTrouble(Told):
+    """The last try at one CA of several did not succeed; `kind` as in `Failure`.
+
+    `faults` counts the tries in a row that failed by the CA's own fault, since another CA gave a certificate;
+    `since` is when the first of all failed.
+    """
+
+    at: BoundedMoment
+    what: str
+    hint: str = ""
+    kind: str = ""
+    since: BoundedMoment
+    faults: Count = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that `status --json` has of it."""
+        since, at = rfc3339(self.since), rfc3339(self.at)
+        return {"since": since, "at": at, "what": self.what, "hint": self.hint}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPair(Model):
     """The pair last issued, PEM, where it came from (certificate.Origin), and when its certificate ends."""
 
@@ -206,6 +227,8 @@ class Acted(Model):
 # A file has these once for each type of record: the name of the field, with this behind it.
 _BY_TYPE = ("records", "our_values")
 _SUFFIXES = {"A": "", "AAAA": "6"}
+# A file has these only where the configuration has several CAs.
+_OF_A_LIST = ("orders", "troubles")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +241,9 @@ class SiteState(Model):
         our_values: all that we wrote there lately.
         rewritten: by type and name (``A devbox.example.com``), for the value that is wanted now.
         listed: what the API last listed of a name, for as long as no name server speaks for the zone.
+        order: in flight.
+        orders: in flight at further CAs, by directory; one key is for all orders in flight.
+        troubles: at CAs of a list, by their names.
         unseen_failures: how many validations in a row have failed whose value no name server had shown.
         alias_zones: the zone of each name that a challenge name is an alias of.
         ports: the port that each container publishes, where the file names none.
@@ -242,6 +268,8 @@ class SiteState(Model):
     listed: dict[str, Listed] = field(default_factory=dict)
     unseen_failures: Count = 0
     order: OrderInFlight | None = None
+    orders: dict[str, OrderInFlight] = field(default_factory=dict)
+    troubles: dict[str, CaTrouble] = field(default_factory=dict)
     renewal: RenewalInfo | None = None
     txt: tuple[TxtValue, ...] = ()
     ports: dict[str, int] = field(default_factory=dict)
@@ -271,10 +299,22 @@ class SiteState(Model):
         """Return what a file holds, by field."""
         saved = self.to_dict()
         del saved["is_lost"]
+        for name in _OF_A_LIST:
+            if not saved[name]:
+                del saved[name]
         for name in _BY_TYPE:
             by_type = saved.pop(name)
             saved |= {name + suffix: by_type.get(type_, {}) for type_, suffix in _SUFFIXES.items()}
         return saved
+
+    @property
+    def in_flight(self) -> tuple[OrderInFlight, ...]:
+        """Every order in flight; at most one at each CA."""
+        return (*((self.order,) if self.order else ()), *self.orders.values())
+
+    def order_at(self, directory: str) -> OrderInFlight | None:
+        """Return the order in flight at the CA with this directory URL."""
+        return next((order for order in self.in_flight if order.directory == directory), None)
 
     @property
     def has_old_digest(self) -> bool:
@@ -294,7 +334,8 @@ class SiteState(Model):
             return replace(self, digest=digest, file_digest=file_digest)
         if self.file_digest == file_digest:
             failures = {key: failed for key, failed in self.failures.items() if failed.kind not in _OF_SECRET}
-            return replace(self, digest=digest, failures=failures)
+            troubles = {name: each for name, each in self.troubles.items() if each.kind not in _OF_SECRET}
+            return replace(self, digest=digest, failures=failures, troubles=troubles)
         # What actions could not cure under the old one may be cured under this one.
         acted = {name: replace(done, count=0) for name, done in self.acted.items()}
         return replace(
@@ -303,6 +344,7 @@ class SiteState(Model):
             file_digest=file_digest,
             acted=acted,
             failures={},
+            troubles={},
             restored=(),
             rewritten={},
             foreign=None,

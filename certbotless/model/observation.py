@@ -47,6 +47,9 @@ class Observation:
         local_ca: the CA of this machine; None where there is none, or the site does not need one.
         next_ca: the one that takes its place; None without a rotation.
         shared: the certificate that the site shares; None for one with a certificate of its own.
+        accountless: the CAs of a list where we have no account; given to the first site that needs them.
+        ca_before: what gave the certificate before the published one (Origin.directory), where the file has
+            several CAs; empty for none.
     """
 
     at: datetime
@@ -65,6 +68,8 @@ class Observation:
     local_ca: LocalCa | None = None
     next_ca: LocalCa | None = None
     shared: Shared | None = None
+    accountless: tuple[str, ...] = ()
+    ca_before: str = ""
 
     @property
     def address(self) -> str:

@@ -35,6 +35,8 @@ class Why(Enum):
     OTHER_KEY_TYPE = N_("the certificate's key is {}")
     DUE = N_("due since {}, expires {}")
     ASKED_FOR = N_("asked for")
+    STANDS_IN = N_("instead of {}: {}")
+    NO_ACCOUNT = N_("there is no account yet")
     NO_STAGING = N_(
         "the CA has no staging directory: the dry run ends when all names are validated, and no certificate"
         " is issued; a failed validation counts"
@@ -61,7 +63,12 @@ class Why(Enum):
     PORT_UNKNOWN = N_("its port is not known yet")
     NOT_ACTED_UPON = N_("not yet reloaded for this certificate")
     REFUSED = N_("the new certificate was refused")
+    # what gave the certificate
+    ISSUED_INSTEAD = N_("{}: {}, since {}; {} issued instead")
+    ISSUED_IN_PLACE = N_("{} issued instead of {}")
+    BACK = N_("{} is back; {} had issued instead")
     # what is waited for
+    ASKED_AFTER = N_("{} is asked first")
     CA_LIMIT = N_("{}; to ask now: certbotless --renew-now --force")
     OUR_LIMIT = N_("{}; to order now: certbotless --renew-now --force")
     OLD_CLOCK = N_("this machine's clock is older than this program: set it")

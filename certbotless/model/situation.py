@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..config.settings import Config, Site
-from .authority import Authority, authority_of
+from .authority import Authority, authorities_of
 from .decision import NOTHING_ASKED, Intent
 from .ledger import Ledger
 from .memory import SiteState
@@ -23,9 +23,18 @@ class Goal:
         wildcard = self.site.certificate
         return tuple(site.domain for site in self.config.sites if wildcard and site.certificate == wildcard)
 
-    def authority(self, seen: Observation) -> Authority:
-        """Return who certifies the site."""
-        return authority_of(self.config, self.site, seen.local_ca)
+    def authorities(self, seen: Observation) -> tuple[Authority, ...]:
+        """Return who may certify the site: the one that is wanted, then those that stand in for it."""
+        return authorities_of(self.config, self.site, seen.local_ca)
+
+    def authority(self, seen: Observation, name: str = "") -> Authority:
+        """Return who certifies the site: the one with this name, without one the one that is wanted."""
+        found = self.authorities(seen)
+        return next((each for each in found if each.name == name), found[0])
+
+    def has_given(self, directory: str, seen: Observation) -> bool:
+        """Whether a certificate with this `Origin.directory` is one that may be used."""
+        return any(each.id == directory for each in self.authorities(seen))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ from ..base.checked import Told
 from ..base.times import Moment, rfc3339
 from ..base.words import Text, _
 from ..config.settings import Site
-from .decision import RENEWAL, Decision, Step
+from .authority import Authority
+from .decision import RENEWAL, Decision, Step, failures_of
 from .memory import Failure, SiteState
 from .observation import Endpoint, Observation, endpoints_of
+from .reason import Reason, Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class View:
     Attributes:
         state: as `status` says it.
         cause: the failure or the step that is the reason of the state; None where all is well.
-        standing_failures: what has not come true since it failed; `order` stays until one succeeds.
+        standing_failures: what has not come true since it failed; that of an order stays until one succeeds.
+        authorities: the CAs, where the file has several: the first is wanted, the others stand in for it.
     """
 
     site: Site
@@ -31,6 +34,7 @@ class View:
     state: Literal["ok", "pending", "failing"]
     cause: Failure | Step | None
     standing_failures: Mapping[str, Failure]
+    authorities: tuple[Authority, ...] = ()
 
     @property
     def reason(self) -> str:
@@ -95,6 +99,22 @@ class View:
         return leaf == facts.sha256 or (leaf == last and deploy_by is not None and self.seen.at < deploy_by)
 
     @property
+    def stand_in(self) -> Reason | None:
+        """Say which CA has issued in place of the first one, or that this one is back; None for neither."""
+        seen, origin = self.seen, self.seen.published.origin
+        names = {each.id: each.name for each in self.authorities}
+        if origin is None or origin.directory not in names:
+            return None
+        first = self.authorities[0]
+        if origin.directory == first.id:
+            before = names.get(seen.ca_before, first.name)
+            return Reason(Why.BACK, (first.name, before)) if before != first.name else None
+        name, trouble = names[origin.directory], self.remembered.troubles.get(first.name)
+        if trouble is None:
+            return Reason(Why.ISSUED_IN_PLACE, (name, first.name))
+        return Reason(Why.ISSUED_INSTEAD, (first.name, trouble.what, trouble.since, name))
+
+    @property
     def last_failure(self) -> Failure | None:
         """The failure behind the state, or what could not be seen; else the newest, as of a forced renewal.
 
@@ -102,7 +122,9 @@ class View:
         there may be other reasons to wait.
         """
         asked = {step.key for step in self.decision.steps}
-        found = [*self.standing_failures.items(), *(("", problem) for problem in self.decision.problems)]
+        known = {key: each for key, each in self.standing_failures.items() if key not in asked}
+        known |= failures_of(self.decision.steps, self.standing_failures)
+        found = [*known.items(), *(("", problem) for problem in self.decision.problems)]
         if not found:
             return None
         key, failure = max(

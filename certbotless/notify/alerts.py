@@ -16,7 +16,7 @@ from ..base.clock import is_believable
 from ..base.times import BoundedMoment, moment, span
 from ..base.words import _
 from ..model.certificate import LeafFacts
-from ..model.decision import Fact, Step
+from ..model.decision import Fact, Step, failures_of
 from ..model.memory import Failure
 from ..model.reason import Why
 from ..model.view import ClientFacts, View, Visits, facts_of
@@ -53,7 +53,8 @@ class Conditions:
     Attributes:
         problems: what is wrong.
         right: what is known to be right.
-        certificates: the new ones by domain, where the site is all right, each with whether it is a renewal.
+        certificates: the new ones by domain, where the site is all right, each with whether it is a renewal,
+            and what is to be said of the CA that gave it, if anything.
         root: how the root of the local CA is.
     """
 
@@ -61,7 +62,7 @@ class Conditions:
     domains: frozenset[str]
     problems: Mapping[Key, Problem]
     right: Collection[Key]
-    certificates: Mapping[str, tuple[LeafFacts, bool]]
+    certificates: Mapping[str, tuple[LeafFacts, bool, str]]
     root: Root
 
     def covers(self, key: Key) -> bool:
@@ -96,7 +97,8 @@ def conditions(
         if view.state != "ok" or facts is None or origin is None:
             continue
         if now - origin.issued_at < NEW and is_believable(origin.issued_at, now):
-            certificates[domain] = facts, bool(view.seen.published.previous)
+            note = view.stand_in.spoken if view.stand_in else ""
+            certificates[domain] = facts, bool(view.seen.published.previous), note
     return Conditions(now, frozenset(domains), problems, right, certificates, root)
 
 
@@ -106,10 +108,11 @@ def problems_of(view: View, met: ClientFacts | None) -> dict[str, Problem]:
     found: dict[str, Problem] = {}
     for failure in view.decision.problems:
         found.setdefault("sight", Problem(_(failure.what), _(failure.hint), failure.retry_at))
+    failures = failures_of(view.decision.steps, view.standing_failures)
     # What keeps a root from being replaced is said once for all sites.
     for step in (each for each in view.decision.steps if each.action != "rotate"):
         # A failure of a step that is not asked for, as of a forced renewal, is no problem of the site.
-        standing = view.standing_failures.get(step.key)
+        standing = failures.get(step.key)
         if standing is not None and (not standing.is_waiting or _is_late(step, view)):
             # That the service refused the new certificate is a problem of its own.
             is_rollback = view.seen.refused and step.action == "redeploy"
@@ -240,7 +243,7 @@ class Alert:
 
     Attributes:
         fact, began_at: of the problem; `problem` is None when it is over.
-        leaf: the certificate.
+        leaf: the certificate; `note` is what is to be said of its CA.
     """
 
     kind: Kind
@@ -249,6 +252,7 @@ class Alert:
     began_at: datetime | None = None
     problem: Problem | None = None
     leaf: LeafFacts | None = None
+    note: str = ""
 
 
 def due(sent: Sent, found: Conditions, ripe: Mapping[Key, datetime]) -> tuple[Sent, list[Alert]]:
@@ -281,11 +285,11 @@ def due(sent: Sent, found: Conditions, ripe: Mapping[Key, datetime]) -> tuple[Se
     if (made := found.root.made) and f" {made[0]}" not in certificates:
         alerts.append(Alert("made", "", ROOT, problem=made[1]))
         certificates[f" {made[0]}"] = now
-    for domain, (leaf, is_renewal) in found.certificates.items():
+    for domain, (leaf, is_renewal, note) in found.certificates.items():
         lately = _lately((at for name, at in certificates.items() if name.startswith(f"{domain} ")), now)
         name = f"{domain} {leaf.sha256}"
         if name not in certificates and len(lately) < _MOST_A_DAY:
-            alerts.append(Alert("renewed" if is_renewal else "issued", domain, leaf=leaf))
+            alerts.append(Alert("renewed" if is_renewal else "issued", domain, leaf=leaf, note=note))
             certificates[name] = now
     if not alerts:
         is_past = sent.failure is not None and not _lately([sent.failure.at], now)

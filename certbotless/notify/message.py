@@ -92,6 +92,8 @@ def _lines(alert: Alert) -> Iterator[str]:
     """Yield the lines about one alert, but for when it is tried next."""
     if alert.leaf is not None:
         yield _("{}; valid until {}").format(_listed(alert.leaf.names), moment(alert.leaf.not_after))
+    if alert.note:
+        yield _cut(alert.note, _MOST_TEXT_BYTES)
     if alert.problem is not None:
         yield _cut(alert.problem.what, _MOST_TEXT_BYTES)
         if alert.problem.hint:

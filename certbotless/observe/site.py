@@ -19,7 +19,7 @@ from ..model.memory import Listed, SiteState
 from ..model.observation import Answers, Endpoint, Observation, endpoints_of, unseen
 from ..model.situation import Goal
 from ..state.pair import Store
-from ..state.site import SiteFile
+from ..state.site import Accounts, SiteFile
 from ..world.dns.query import Question
 from ..world.lan.address import AddressSource
 from ..world.tls import served_leaf
@@ -70,8 +70,26 @@ def observe(
         local_ca=local_ca,
         next_ca=next_ca,
         shared=shared,
+        accountless=_accountless(goal),
+        ca_before=_ca_before(goal, store, state, published),
     )
     return without_abandoned(goal, seen)
+
+
+def _accountless(goal: Goal) -> tuple[str, ...]:
+    """Return the CAs of a list where we have no account, if this is the first site that needs them."""
+    config = goal.config
+    if not config.has_stand_ins or goal.site.domain != config.account_keeper:
+        return ()
+    return tuple(ca.directory for ca in config.cas if not Accounts(config.state_dir, ca.url).is_known)
+
+
+def _ca_before(goal: Goal, store: Store, state: SiteState, published: Published) -> str:
+    """Return what gave the certificate before the published one, where the file has several CAs."""
+    if not goal.config.has_stand_ins or goal.site.is_local or not published.previous:
+        return ""
+    origin = store.look_at(published.previous, state.generations).origin
+    return origin.directory if origin else ""
 
 
 def _local_cas(

@@ -21,7 +21,7 @@ from ..config.fingerprints import Fingerprints
 from ..config.settings import Config, Site
 from ..decide.decide import decide, state_of
 from ..model.certificate import Published
-from ..model.decision import CONFIRM_OF, NOTHING_ASKED, Decision, Intent
+from ..model.decision import CONFIRM_OF, NOTHING_ASKED, Decision, Intent, is_order
 from ..model.ledger import Ledger
 from ..model.memory import SiteState
 from ..model.observation import Observation, unseen
@@ -95,7 +95,7 @@ def _look(goal: Goal, looking: Looking, now: datetime, remembered: SiteState | N
         remembered = remembered or SiteFile(config.state_dir, site.domain).load()
     except StoreError as exc:
         return _unseen_view(goal, observed(SiteState()), exc)
-    if remembered.failures or remembered.foreign:
+    if remembered.failures or remembered.foreign or remembered.troubles:
         prints = looking.fingerprints or Fingerprints.of(config)
         remembered = remembered.under(*prints.digests(config, site))
     seen = observed(remembered)
@@ -129,11 +129,11 @@ def _unseen_view(goal: Goal, seen: Observation, exc: CertbotlessError) -> View:
 
 def _view(goal: Goal, remembered: SiteState, seen: Observation, decision: Decision) -> View:
     asked = {step.key for step in decision.steps}
-    is_unfinished = "order" in asked
+    is_unfinished = any(map(is_order, asked))
     standing = {
         key: failure
         for key, failure in remembered.failures.items()
-        if key in asked or key == "order" or (is_unfinished and key.startswith("deploy:"))
+        if key in asked or is_order(key) or (is_unfinished and key.startswith("deploy:"))
     }
     for step in decision.steps:
         if step.action not in CONFIRM_OF or step.key in standing:
@@ -142,7 +142,9 @@ def _view(goal: Goal, remembered: SiteState, seen: Observation, decision: Decisi
             # What did not show in time is to be written again: the same failure of the same fact.
             standing[step.key] = remembered.failures[waited]
     state, cause = state_of(decision, standing)
-    return View(goal.site, remembered, seen, decision, state, cause, standing)
+    has_choice = goal.config.has_stand_ins and not goal.site.is_local and not goal.site.certificate
+    authorities = goal.authorities(seen) if has_choice else ()
+    return View(goal.site, remembered, seen, decision, state, cause, standing, authorities)
 
 
 def look_at(config: Config, sites: Sequence[Site], fingerprints: Fingerprints | None = None) -> list[View]:

@@ -104,7 +104,7 @@ def _add_site(families: _Families, view: View, ok_at: datetime | None) -> None:
 def _add_orders_left(families: _Families, seen: Seen, now: datetime) -> None:
     views = [view for view in seen.views.values() if not view.site.is_local and not view.site.certificate]
     planned = (
-        next_order(now, seen.config.acme.url, view.site.all_names, view.seen.in_hand, view.remembered)
+        next_order(now, seen.config.cas[0].url, view.site.all_names, view.seen.in_hand, view.remembered)
         for view in views
     )
     domains = [view.site.domain for view in views]

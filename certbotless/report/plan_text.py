@@ -86,6 +86,8 @@ def _would(step: Step, view: View, verdict: str | None) -> str:
         what = next(_doing(target) for target in view.site.deploy if target.name == step.target)
     else:
         what = _(_SAID[step.action]) if step.action in _SAID else step.spoken_key
+        if step.action == "order" and step.target:
+            what = _("request a certificate from {}").format(step.target)
     reasons = [each for each in step.why if each.kind not in silent]
     why = _(", ").join(_(_SHORT[each.kind]) if each.kind in _SHORT else each.spoken for each in reasons)
     text = _("would {}").format(what) + (_(" ({})").format(why) if why else "")

@@ -165,7 +165,21 @@ def site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
         ],
         "client": met.to_json() if met else None,
         "last_error": failure.to_json() if failure and not failure.is_waiting else None,
+        **({"cas": [*_cas_json(view)]} if view.authorities else {}),
     }
+
+
+def _cas_json(view: View) -> Iterator[dict[str, Any]]:
+    """Yield an object for each CA of a list: what the file calls it, how it stands, and its last failure."""
+    origin = view.seen.published.origin
+    for each in view.authorities:
+        trouble = view.remembered.troubles.get(each.name)
+        is_used = origin is not None and origin.directory == each.id
+        yield {
+            "directory": each.name,
+            "standing": "failing" if trouble else "used" if is_used else "ready",
+            "last_error": trouble.to_json() if trouble else None,
+        }
 
 
 def shared_json(view: View, used_by: Sequence[str]) -> dict[str, Any]:
@@ -173,7 +187,8 @@ def shared_json(view: View, used_by: Sequence[str]) -> dict[str, Any]:
     entry = site_json(view, None)
     facts = {key: None for key in ("names", "sha256", "issuer", "not_before", "not_after")}
     facts |= {key: (entry["certificate"] or {}).get(key) for key in facts}
-    others = {key: entry[key] for key in ("state", "reason", "next_renewal", "last_error")}
+    keys = ("state", "reason", "next_renewal", "last_error", "cas")
+    others = {key: entry[key] for key in keys if key in entry}
     return {"name": view.site.domain, **others, **facts, "used_by": [*used_by]}
 
 

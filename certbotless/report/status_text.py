@@ -24,6 +24,7 @@ from ..config.settings import Site
 from ..model.certificate import LeafFacts
 from ..model.decision import Step
 from ..model.memory import Failure
+from ..model.reason import Why
 from ..model.view import View, Visits, facts_of
 from .found import Found, Story
 from .status_json import Served, by_api, failure_text, served_of
@@ -45,6 +46,8 @@ _TONES = {"ok": "green", "pending": "yellow", "failing": "red"}
 class _Entry:
     """What a person reads of one site; `notes` say what is not well, most important first.
 
+    `is_warned`: whether the first note counts although the site is ok.
+
     `domain` may be put into a `Text`: it is legible.
     """
 
@@ -57,6 +60,7 @@ class _Entry:
     notes: tuple[str, ...]
     now: datetime
     shared: str | None = None
+    is_warned: bool = False
 
 
 def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing:
@@ -127,6 +131,7 @@ def _entry(view: View, found: Found) -> _Entry:
         tuple(_notes(view, found.visits, is_tried_again=found.daemon_pid is not None)),
         seen.at,
         site.certificate,
+        is_warned=view.state == "ok" and _has_stand_in(view),
     )
 
 
@@ -135,12 +140,19 @@ def _sharers(site: Site, found: Found) -> str:
     return (_("{} site") if count == 1 else _("{} sites")).format(count)
 
 
+def _has_stand_in(view: View) -> bool:
+    """Whether what is published is of a CA that stands in for another one."""
+    return view.stand_in is not None and view.stand_in.kind is not Why.BACK
+
+
 def _notes(view: View, visits: Visits, *, is_tried_again: bool) -> Iterator[str]:
     seen, now, cause, failure = view.seen, view.seen.at, view.cause, view.last_failure
     if isinstance(cause, Step):
         yield _step_text(cause, now)
     elif cause is not None and (failure is None or failure.what != cause.what):
         yield _(cause.what)
+    if view.stand_in is not None and _has_stand_in(view):
+        yield view.stand_in.spoken
     if failure is not None:
         yield from _failure_notes(failure, now, is_tried_again=is_tried_again)
     for step in view.decision.steps:
@@ -290,8 +302,10 @@ def _below(entry: _Entry, screen: Terminal) -> Iterator[Drawing]:
 def _notes_of(entry: _Entry) -> Table:
     notes = _grid(len(_GAP) + 2)
     for i, note in enumerate(entry.notes):
-        mark = "" if i else "! " if entry.state == "failing" else "- "
-        notes.add_row(_GAP + mark, note, style=None if i else _TONES[entry.state])
+        mark = "" if i else "! " if entry.state == "failing" or entry.is_warned else "- "
+        notes.add_row(
+            _GAP + mark, note, style=None if i else _TONES["pending" if entry.is_warned else entry.state]
+        )
     return notes
 
 

@@ -194,6 +194,7 @@ def _head(config: Config, domain: str, intent: Intent) -> list[str]:
     """Return the command and the configuration of the site, with references in place of secrets."""
     asked = [
         "--once" if intent.renew_since is None else "--renew-now",
+        *(["--ca", intent.ca] if intent.ca else []),
         *(["--force"] if intent.ignore_ledger else []),
         *(["--dry-run"] if intent.only_rehearse else []),
     ]

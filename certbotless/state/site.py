@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import re
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from ..base.errors import StoreError
 from ..base.locks import Holder, Lock, SignedLock, holder
 from ..base.names import domain_of, file_name
 from ..base.words import Text
-from ..model.memory import SavedPair, SiteState, TxtValue
+from ..model.memory import OrderInFlight, SavedPair, SiteState, TxtValue
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class SiteFile:
                 kept = self._path.with_suffix(".json.newer")
                 saved.write(kept, files.read_if_there(self._path) or b"")
                 logger.warning("state.newer file=%s kept=%s", self._path, kept)
-            if state.order is None and os.path.lexists(self._order_key):
+            if not state.in_flight and os.path.lexists(self._order_key):
                 self._order_key.unlink()  # of an order that was dropped, or whose URL is lost
 
     def probe_writable(self) -> None:
@@ -172,18 +173,29 @@ class SiteFile:
     # The order in flight and the pair last issued.
 
     def order_key(self) -> bytes | None:
-        """Return the certificate key of the order in flight, PEM; None if there is none yet."""
+        """Return the certificate key of the orders in flight, PEM; None if there is none yet."""
         return files.read_if_there(self._order_key)
 
     def save_order_key(self, pem: bytes) -> None:
-        """Keep the certificate key until the order has given its certificate."""
+        """Keep the certificate key until an order has given its certificate."""
         saved.write(self._order_key, pem)
 
-    def drop_order(self) -> None:
-        """Forget the order in flight and its key."""
-        self.change(order=None)
-        with files.store_errors(self._order_key):
-            self._order_key.unlink(missing_ok=True)
+    def begin_order(self, order: OrderInFlight, beside: Collection[str] = ()) -> None:
+        """Keep an order that was placed, and of those in flight only what is at the CAs `beside`."""
+        self.drop_order(beside)
+        if self.state.order is None:
+            self.change(order=order)
+        else:
+            self.put("orders", order.directory, order)
+
+    def drop_order(self, beside: Collection[str] = ()) -> None:
+        """Forget the orders in flight, but for those at the CAs `beside`, and their key if none is left."""
+        kept = [each for each in self.state.in_flight if each.directory in beside]
+        others = {each.directory: each for each in kept[1:]}
+        self.change(order=kept[0] if kept else None, orders=others)
+        if not kept:
+            with files.store_errors(self._order_key):
+                self._order_key.unlink(missing_ok=True)
 
     def save_pair(self, pair: SavedPair) -> None:
         """Keep a copy of a pair that is about to be published. The second line of the file is its digest."""
@@ -237,6 +249,13 @@ class Accounts:
         self._home = state_dir / "accounts" / f"{host}-{hashlib.sha256(directory.encode()).hexdigest()[:8]}"
         self._key = self._home / "key.pem"
         self._url = self._home / "account.json"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an account, as far as this user may see."""
+        with suppress(ValueError, StoreError):
+            return bool((saved.load(self._url, dict[str, str]) or {}).get("url", ""))
+        return os.path.lexists(self._url)
 
     def locked(self, clock: Clock, timeout_s: float) -> Lock:
         """Return the lock that keeps two runs from making two accounts. Raises StoreError for links."""

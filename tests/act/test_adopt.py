@@ -79,7 +79,7 @@ def at(scene: Scene, directory: str) -> None:
     eab = {"eab": {"kid": "k", "hmac_key": "aGVsbG8"}} if directory in ("google", "zerossl") else {}
     scene.settings = {"acme": {"directory": directory, **eab}}
     for hours in (1, 2, 3):
-        url = scene.config.acme.url
+        url = scene.config.cas[0].url
         LedgerFile(scene.state_dir).append(Entry(NOW - hours * HOUR, "order", url, (DOMAIN,)))
 
 

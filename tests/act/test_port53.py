@@ -194,7 +194,7 @@ def test_a_record_that_cannot_be_seen_from_here_is_not_logged_as_shown(
 def test_a_validation_that_fails_in_a_dry_run_makes_the_next_wait_longer_too(scene: Scene) -> None:
     """At a CA without a staging directory, as with an order in earnest; one that goes well makes it 45 s."""
     with ScriptedCa(scene.zone) as ca:
-        acme = replace(scene.config.acme, directory=ca.directory)
+        acme = (replace(scene.config.cas[0], directory=ca.directory),)
         config = replace(scene.config, acme=acme)
         ca.refused.add(DOMAIN)
         failures, waits = [], []

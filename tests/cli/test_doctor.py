@@ -54,7 +54,7 @@ def only(found: Case) -> Finding:
 )
 def test_an_account_is_as_the_ca_has_it(standing: str, needs_binding: bool, level: str) -> None:
     found = case()
-    authority.account(found, CaView(standing, "", None, (), needs_binding, None))  # type: ignore[arg-type]
+    authority.account(found, found.config.cas[0], CaView(standing, "", None, (), needs_binding, None))  # type: ignore[arg-type]
     assert only(found).level == level
 
 
@@ -65,10 +65,10 @@ def test_a_profile_is_one_that_the_ca_lists_if_it_lists_any() -> None:
         ("fast", CaView("valid", ACCOUNT, (), (), False, None), "fail"),
     ):
         found = case(profile=name)
-        authority.profile(found, seen)
+        authority.profile(found, found.config.cas[0], seen)
         assert only(found).level == level
     silent = case(profile="fast")
-    authority.profile(silent, CaView("valid", ACCOUNT, None, (), False, None))
+    authority.profile(silent, silent.config.cas[0], CaView("valid", ACCOUNT, None, (), False, None))
     assert silent.findings == []
 
 
@@ -104,7 +104,8 @@ def test_caa_permits_this_ca_and_this_account(values: list[str], level: str, own
     zone = FakeZone(ZONE, [Record(owner, "CAA", value, 600) for value in values])
     with ZoneServer(zone) as server:
         servers = configured(server.place)
-        authority.caa(found, site, ZONE, servers, SEEN)
+        found.cas = [(found.config.cas[0], SEEN)]
+        authority.caa(found, site, ZONE, servers)
     told = only(found)
     assert told.level == level
     tag = "issuewild" if values == STARS_FORBIDDEN else "issue"

@@ -145,7 +145,7 @@ def dialogue(file: Path, typed: list[str], world: World) -> str:
 def test_the_text_says_what_was_answered() -> None:
     config = load.parse(config_text(ANSWERS).encode(), "text")
     (site,) = config.sites
-    assert (site.domain, site.zone, site.deploy, config.acme.email) == (DOMAIN, None, (), None)
+    assert (site.domain, site.zone, site.deploy, config.cas[0].email) == (DOMAIN, None, (), None)
     full = replace(
         ANSWERS,
         zone="sweetlove.top",
@@ -165,9 +165,9 @@ def test_the_text_says_what_was_answered() -> None:
     (site,) = config.sites
     (target,) = site.deploy
     assert (config.certs_dir, config.key_mode) == (Path("/srv/my certs"), "0640")
-    assert (config.docker.host, config.acme.directory) == (full.docker_host, full.directory)
+    assert (config.docker.host, config.cas[0].directory) == (full.docker_host, full.directory)
     assert (site.names, config.account.endpoint) == (full.names, full.endpoint)
-    assert (site.zone, site.address.value, config.acme.email) == ("sweetlove.top", "eth0", "a@b.com")
+    assert (site.zone, site.address.value, config.cas[0].email) == ("sweetlove.top", "eth0", "a@b.com")
     assert (target.container, target.port, target.stop_timeout.seconds) == ("null", Port("number", 443), 35)
 
 

@@ -21,8 +21,8 @@ def test_the_smallest_file_means_production(monkeypatch: pytest.MonkeyPatch) -> 
         "aliyun: {access_key_id: a, access_key_secret: b}\n"
         "sites:\n  - domain: devbox.sweetlove.top\n    deploy: [{container: registry}]\n"
     )
-    assert found.acme.url == "https://acme-v02.api.letsencrypt.org/directory"
-    assert (found.acme.email, found.acme.ca_bundle, found.acme.key_type) == (None, None, "ec256")
+    assert found.cas[0].url == "https://acme-v02.api.letsencrypt.org/directory"
+    assert (found.cas[0].email, found.cas[0].ca_bundle, found.cas[0].key_type) == (None, None, "ec256")
     assert (found.account.endpoint, found.account.ca_bundle) == ("https://alidns.aliyuncs.com", None)
     assert (found.dns.nameservers, found.dns.propagation_timeout) == ((), timedelta(minutes=10))
     assert found.docker.host == "unix:///var/run/docker.sock"
@@ -36,11 +36,11 @@ def test_the_smallest_file_means_production(monkeypatch: pytest.MonkeyPatch) -> 
     (target,) = site.deploy
     assert (target.container, target.label, target.command) == ("registry", None, None)
     assert (target.port, target.action, target.when) == (None, Reload("restart"), None)
-    assert (found.acme.eab, found.acme.profile, found.account.security_token) == (None, None, None)
+    assert (found.cas[0].eab, found.cas[0].profile, found.account.security_token) == (None, None, None)
     assert found.certs_dir_of(site) == Path("/certs")
     assert target.stop_timeout == timedelta(seconds=10)
     staging = "https://acme-staging-v02.api.letsencrypt.org/directory"
-    assert parse(text_of(acme="directory: letsencrypt-staging")).acme.url == staging
+    assert parse(text_of(acme="directory: letsencrypt-staging")).cas[0].url == staging
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ def test_records_are_for_the_domain_and_where_asked_for_every_name_that_is_no_wi
 
 def test_every_key_that_is_live_is_taken() -> None:
     found = parse(FULL)
-    assert (found.acme.url, found.acme.email) == ("https://ca.example.org/dir", "you@example.com")
-    assert (found.acme.ca_bundle, found.account.ca_bundle) == (Path("/etc/ca.pem"), Path("/etc/api.pem"))
-    assert found.acme.eab is not None
-    assert (found.acme.eab.kid, found.acme.eab.hmac_key.read()) == ("kid-1", "PlantedCanaryMac")
-    assert (found.acme.profile, found.acme.key_type) == ("shortlived", "rsa2048")
+    assert (found.cas[0].url, found.cas[0].email) == ("https://ca.example.org/dir", "you@example.com")
+    assert (found.cas[0].ca_bundle, found.account.ca_bundle) == (Path("/etc/ca.pem"), Path("/etc/api.pem"))
+    assert found.cas[0].eab is not None
+    assert (found.cas[0].eab.kid, found.cas[0].eab.hmac_key.read()) == ("kid-1", "PlantedCanaryMac")
+    assert (found.cas[0].profile, found.cas[0].key_type) == ("shortlived", "rsa2048")
     assert found.account.security_token is not None
     assert found.account.security_token.read() == "PlantedCanaryToken"
     assert found.account.endpoint == "https://alidns.example.org:8443"

@@ -205,7 +205,7 @@ def test_what_is_taken_means_what_it_looks_like(place: str, key: str, values: di
     for value, meaning in values.items():
         found = parse(written(place, key, value))
         sections = {"top": found, "site": found.sites[0], "target": next(iter(found.sites[0].deploy), None)}
-        section = sections.get(place) or getattr(found, place)
+        section = found.cas[0] if place == "acme" else sections.get(place) or getattr(found, place)
         assert getattr(section, key) == meaning
 
 
@@ -214,7 +214,10 @@ def test_what_is_taken_means_what_it_looks_like(place: str, key: str, values: di
 DURATION = "must be a duration with its unit, like 30s, 10m, 6h or 30d"
 LOOPBACK = "plain http is for loopback only (127.0.0.0/8, ::1, localhost): write https"
 ENDPOINT = "{!r} is not of the form https://host[:port]"
-DIRECTORY = "{!r} is neither letsencrypt, letsencrypt-staging, zerossl, google, litessl nor an https:// URL"
+DIRECTORY = (
+    "{!r} is neither letsencrypt, letsencrypt-staging, zerossl, google, google-staging, litessl "
+    "nor an https:// URL"
+)
 DOCKER = "{!r} is not of the form unix:///path or tcp://host:port"
 LINK = "{!r} leads to no machine by itself; write a ULA or global address"
 NAME = "{!r} is not a full DNS name; write it like devbox.example.com"
@@ -438,7 +441,7 @@ def test_a_domain_is_a_host_name() -> None:
 
 
 def test_any_ca_may_have_a_binding_and_a_binding_is_whole() -> None:
-    assert parse(text_of(acme=EAB)).acme.eab is not None
+    assert parse(text_of(acme=EAB)).cas[0].eab is not None
     assert fault_of(acme="eab: {kid: k}") == "acme.eab.hmac_key: is needed"
     assert fault_of(acme=f"eab: {{hmac_key: {CANARY}}}") == "acme.eab.kid: is needed"
     assert fault_of(acme=f"eab: {{key: k, kid: k, hmac_key: {CANARY}}}") == (

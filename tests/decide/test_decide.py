@@ -796,7 +796,7 @@ LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 def test_at_lets_encrypt_only_a_renewal_that_is_suggested_now_is_free_of_the_limit_of_the_week(
     ari_id: str, ends_in: timedelta, is_held: bool
 ) -> None:
-    config = replace(CONFIG, acme=replace(CONFIG.acme, directory="letsencrypt"))
+    config = replace(CONFIG, acme=(replace(CONFIG.cas[0], directory="letsencrypt"),))
     six_days = replace(FACTS, not_before=NOW - 4 * DAY, not_after=NOW + 2 * DAY, ari_id=ari_id)
     seen = replace(WELL, published=Published(six_days, replace(ORIGIN, directory=LETS_ENCRYPT)))
     ledger = [Entry(NOW - 3 * DAY, "order", LETS_ENCRYPT, FACTS.names, "renewal")] * 3

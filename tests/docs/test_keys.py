@@ -130,7 +130,7 @@ def test_the_ca_is_told_where_to_write_and_which_profile_is_ordered(scene: Scene
         scene.settings = {"acme": {"email": "you@example.com", "profile": "classic"}}
         config = scene.config
         # The file takes an https:// URL alone.
-        config = replace(config, acme=replace(config.acme, directory=ca.directory))
+        config = replace(config, acme=(replace(config.cas[0], directory=ca.directory),))
         run(config, config.sites, scene.edges(), Intent())
     assert ca.sent["account"]["contact"] == ["mailto:you@example.com"]
     assert ca.sent["order"]["profile"] == "classic"

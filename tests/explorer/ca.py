@@ -30,7 +30,7 @@ from support.weeks import DAY, HOUR, Bucket
 from certbotless.base.names import challenge_name
 from certbotless.state.pair import Store
 
-from .checks import Violation, check_order, check_signed
+from .checks import Violation, check_order, check_signed, check_stand_in
 
 if TYPE_CHECKING:
     from .world import World
@@ -76,7 +76,7 @@ class SimulatedCa:
     """All CAs of the world, each a directory of its own; what is done to one is done to all.
 
     Attributes:
-        mood: what is wrong with it now.
+        mood: what is wrong with it now; `moody` is the directory of the only one that has it, empty for all.
         orders: every order so far, by URL.
         unheard: when an order was asked for, and the answer says nothing of what came of it.
         backdate: how long before its issuance a certificate begins.
@@ -86,6 +86,7 @@ class SimulatedCa:
         self._world = world
         self.lifetime, self.ari, self.backdate = lifetime, ari, backdate
         self.mood: Mood = ""
+        self.moody = ""
         self.orders: dict[str, Order] = {}
         self.unheard: list[datetime] = []
         self._accounts: dict[str, tuple[str, str]] = {}
@@ -135,10 +136,11 @@ class SimulatedCa:
     def answer(self, request: requests.PreparedRequest) -> requests.Response:
         """Answer a request, or raise `requests.ConnectionError`."""
         self._world.may_die("asks the CA")
-        if self.mood == "down":
-            raise requests.ConnectionError("no route to host")
         url = str(request.url)
-        if self.mood == "503" and request.method == "POST":
+        mood = self._mood_at(url)
+        if mood == "down":
+            raise requests.ConnectionError("no route to host")
+        if mood == "503" and request.method == "POST":
             reply: requests.Response | None = _problem("serverInternal", 503, {"Retry-After": "300"})
             if url.endswith("/new-order"):
                 self.unheard.append(self._world.clock.true_now())
@@ -152,6 +154,11 @@ class SimulatedCa:
         reply.headers["Date"] = format_datetime(self._world.clock.true_now(), usegmt=True)
         reply.headers["Replay-Nonce"] = "bm9uY2U"
         return reply
+
+    def _mood_at(self, url: str) -> Mood:
+        """Return the mood of the CA that this URL is of."""
+        is_moody = not self.moody or urlsplit(self.moody).hostname == urlsplit(url).hostname
+        return self.mood if is_moody else ""
 
     def _routed(self, url: str, request: requests.PreparedRequest) -> requests.Response | None:
         host = f"https://{urlsplit(url).hostname}"
@@ -200,9 +207,11 @@ class SimulatedCa:
         if replaces and replaces in self._replaced:
             return _problem("alreadyReplaced", 409)
         check_order(self._world, replaces)
-        if self.mood == "refuses":
+        check_stand_in(self._world, directory)
+        mood = self._mood_at(directory)
+        if mood == "refuses":
             return _problem("rejectedIdentifier")
-        if self.mood == "limits":
+        if mood == "limits":
             return _problem("rateLimited", 429, {"Retry-After": "86400"})
         if not replaces:
             self._take(self._counts[directory].orders, directory, "new orders")
@@ -214,7 +223,7 @@ class SimulatedCa:
         self.orders[url] = order
         if replaces:
             self._replaced.add(replaces)
-        if self.mood == "lost":
+        if mood == "lost":
             return None
         told = self._told(order)
         told.status_code = 201
@@ -231,27 +240,28 @@ class SimulatedCa:
                 status = order.status[name].replace("processing", "pending")
                 identifier = {"type": "dns", "value": name.removeprefix("*.")}
                 body = {"status": status, "identifier": identifier, "wildcard": name.startswith("*.")}
-                headers = self._asks() if status == "pending" else {}
+                headers = self._asks(order) if status == "pending" else {}
                 return _reply(body | {"challenges": [self._challenge(order, name)]}, headers=headers)
             case "finalize":
                 csr = base64.urlsafe_b64decode(payload["csr"] + "==")
                 order.csr, order.state, order.looks = x509.load_der_x509_csr(csr), "processing", 0
                 return self._told(order)
-        if self.mood == "forgets" or not order.chain:
+        if self._mood_at(order.url) == "forgets" or not order.chain:
             return _problem("malformed", 404)
         return _reply(None, content=order.chain)
 
     def _validate(self, order: Order, name: str) -> None:
         """Look for the value of a challenge that was answered, as the slowest server shows it."""
         order.looks += 1
-        if order.status[name] != "processing" or (self.mood in ("slow", "later") and order.looks < 3):
+        mood = self._mood_at(order.url)
+        if order.status[name] != "processing" or (mood in ("slow", "later") and order.looks < 3):
             return
         thumbprint = self._accounts[order.account][1]
         value = base64url(hashlib.sha256(f"{order.tokens[name]}.{thumbprint}".encode()).digest())
         dns = self._world.dns
         fqdn = challenge_name(name)
         is_shown = all(value in dns.seen_by(fqdn, "TXT", lag_s) for lag_s in (0, dns.lag_s))
-        if is_shown and self.mood != "invalid":
+        if is_shown and mood != "invalid":
             order.status[name] = "valid"
             return
         order.status[name] = order.state = "invalid"
@@ -261,7 +271,8 @@ class SimulatedCa:
         order.looks += 1
         if order.state == "pending" and set(order.status.values()) == {"valid"}:
             order.state = "ready"
-        is_patient = self.mood == "slow" or (self.mood == "later" and order.looks < 3)
+        mood = self._mood_at(order.url)
+        is_patient = mood == "slow" or (mood == "later" and order.looks < 3)
         if order.state == "processing" and order.csr is not None and not is_patient:
             self._issue(order, order.csr)
         host = order.url.partition("/order/")[0]
@@ -274,7 +285,7 @@ class SimulatedCa:
         }
         if order.state == "valid":
             body["certificate"] = f"{host}/certificate/{number}"
-        return _reply(body, headers=self._asks() if order.state == "processing" else {})
+        return _reply(body, headers=self._asks(order) if order.state == "processing" else {})
 
     def _issue(self, order: Order, csr: x509.CertificateSigningRequest) -> None:
         now = self._world.clock.true_now()
@@ -300,8 +311,8 @@ class SimulatedCa:
             body["error"] = {"type": f"{PROBLEM}unauthorized", "detail": "no TXT record found"}
         return body
 
-    def _asks(self) -> dict[str, str]:
-        return {"Retry-After": "86400"} if self.mood == "later" else {}
+    def _asks(self, order: Order) -> dict[str, str]:
+        return {"Retry-After": "86400"} if self._mood_at(order.url) == "later" else {}
 
     def _suggested(self) -> requests.Response:
         facts = Store(self._world.certs_dir, self._world.domain).look().facts

@@ -67,8 +67,9 @@ def _what_is_wrong(world: World, view: View) -> Iterator[str]:
         yield f"the certificate on disk expired at {leaf.not_valid_after_utc}"
     if names_of(leaf) != set(world.site.all_names):
         yield f"it is for {sorted(names_of(leaf))}"
-    if (issuer := leaf.issuer.rfc4514_string()) != world.ca.issuer_of(world.config.acme.url):
-        yield f"it is from {issuer}, not from the CA of the configuration"
+    issuer = leaf.issuer.rfc4514_string()
+    if issuer not in {world.ca.issuer_of(ca.url) for ca in world.config.cas}:
+        yield f"it is from {issuer}, not from a CA of the configuration"
     for target in world.site.deploy:
         if target.port is not None and target.port.kind == "none":
             continue  # nobody can see what it serves
@@ -88,8 +89,10 @@ def check_order(world: World, replaces: str) -> None:
     facts, origin, now = published.facts, published.origin, world.clock.now()
     if facts is None or origin is None or not published.is_intact:
         return
-    wanted = (world.site.all_names, world.config.acme.url, world.config.acme.key_type)
-    if (facts.names, origin.directory, origin.key_type) != wanted:
+    wanted = (world.site.all_names, world.config.cas[0].key_type)
+    if (facts.names, origin.key_type) != wanted:
+        return
+    if origin.directory not in {ca.url for ca in world.config.cas}:
         return
     state = SiteFile(world.state_dir, world.domain).load()
     left = facts.not_after - now
@@ -97,6 +100,20 @@ def check_order(world: World, replaces: str) -> None:
     is_drawn = drawn is not None and drawn <= now + timedelta(minutes=1)
     if left > facts.lifetime * 0.51 and not is_drawn:
         raise Violation(f"an order with {left} of {facts.lifetime} left{' (replaces)' if replaces else ''}")
+
+
+def check_stand_in(world: World, directory: str) -> None:
+    """A CA that stands in is asked only after the first one, and late where a certificate is in hand."""
+    first, *others = (ca.url for ca in world.config.cas)
+    if directory not in others or world.intent.ca:
+        return
+    known = SiteFile(world.state_dir, world.domain).load().generations
+    facts, now = Store(world.certs_dir, world.domain).look(known).facts, world.clock.now()
+    if facts is None or facts.names != world.site.all_names:
+        if not world.first_has_failed:
+            raise Violation(f"{directory} was asked, and {first} never had a fault")
+    elif facts.not_before <= now < facts.not_after and facts.not_after - now > facts.lifetime / 6:
+        raise Violation(f"{directory} was asked with {facts.not_after - now} of {facts.lifetime} left")
 
 
 def check_signed(world: World, order: Order, not_before: datetime) -> None:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from certbotless.base.errors import StoreError
+from certbotless.model.decision import is_order
 from certbotless.model.view import View
 from certbotless.state.pair import generations
 from certbotless.state.site import SiteFile
@@ -103,7 +104,7 @@ class _Episode:
     def _told(self, violation: str) -> Told:
         world = self._world
         head = (
-            f"CA {world.config.acme.url}, {world.ca.lifetime}, ari {world.ca.ari}",
+            f"CA {world.config.cas[0].url}, {world.ca.lifetime}, ari {world.ca.ari}",
             f"the second name server is {world.dns.lag_s:.0f} s behind",
             f"site {world.settings['sites'][0]}, dns {world.settings['dns']}",
         )
@@ -172,7 +173,8 @@ class _Episode:
         """Whether nothing but three failed validations at most stands before the certificate."""
         world = self._world
         try:
-            failure = SiteFile(world.state_dir, world.domain).load().failures.get("order")
+            failures = SiteFile(world.state_dir, world.domain).load().failures
+            failure = next((each for key, each in failures.items() if is_order(key)), None)
         except StoreError:
             return False
         if failure is None or world.ca.unheard:

@@ -207,7 +207,11 @@ class Happenings:
         self._world.ca.mood = self._world.random.choice(
             ["", "", "down", "503", "refuses", "limits", "invalid", "slow", "later", "lost", "forgets"]
         )
-        return self._world.ca.mood
+        cas = self._world.config.cas
+        if len(cas) > 1:
+            self._world.ca.moody = self._world.random.choice(["", cas[0].url, cas[0].url])
+            self._world.first_has_failed |= self._world.ca.mood != ""
+        return f"{self._world.ca.mood} {self._world.ca.moody}".strip()
 
     # Files.
 
@@ -231,7 +235,7 @@ class Happenings:
         world = self._world
         if not world.certs_dir.is_dir():
             return "nowhere"
-        directory = world.random.choice([world.config.acme.url, "https://house.test/"])
+        directory = world.random.choice([world.config.cas[0].url, "https://house.test/"])
         key = world.new_key()
         start = world.clock.true_now().replace(microsecond=0) - HOUR
         chain = world.ca.sign(directory, key.public_key(), world.site.all_names, start)
@@ -345,12 +349,22 @@ class Happenings:
         self._world.edit()
 
     def directory_is_edited(self) -> None:
-        if self._world.settings["acme"]["directory"] in OTHER_CAS:
-            self._world.settings["acme"]["directory"] = self._world.random.choice(OTHER_CAS)
+        acme = self._world.settings["acme"]
+        if isinstance(acme, list):
+            # The other way round; only the first one says which kind of key is wanted.
+            first, other = acme
+            kind = {"key_type": first.pop("key_type")} if "key_type" in first else {}
+            self._world.settings["acme"] = [other | kind, first]
+            self._world.first_has_failed = True
+            self._world.edit()
+        elif acme["directory"] in OTHER_CAS:
+            acme["directory"] = self._world.random.choice(OTHER_CAS)
             self._world.edit()
 
     def key_type_is_edited(self) -> None:
-        self._world.settings["acme"]["key_type"] = self._world.random.choice(["ec256", "ec384"])
+        acme = self._world.settings["acme"]
+        first = acme[0] if isinstance(acme, list) else acme
+        first["key_type"] = self._world.random.choice(["ec256", "ec384"])
         self._world.edit()
 
     def secret_rotates(self) -> None:

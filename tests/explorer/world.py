@@ -48,6 +48,8 @@ from .engine import LABEL, SimulatedEngine
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 PARENT = "sweetlove.test"
 OTHER_CAS = ("https://ca.test/dir", "https://other.test/dir")
+# How many episodes have a list of two CAs.
+_SHARE_OF_LISTS = 0.4
 # Where no name server answers, what the API listed is good for so long (decide.LIST_EVERY, three times).
 _API_ASKED_WITHIN_S = 1860.0
 # A record that is as it was wanted is written no more often than this in a day, whoever works against us.
@@ -117,6 +119,8 @@ class World:
         self.lan: str | None = "10.0.0.5"
         self.intent = Intent()
         self.pauses = StartPauses()
+        # Whether the first CA of a list ever had a fault of its own.
+        self.first_has_failed = False
         self._writes: list[float] = []
         self._stamped: dict[Path, tuple[int, int]] = {}
 
@@ -152,6 +156,10 @@ class World:
             "state_dir": str(self.state_dir),
             "sites": [site],
         }
+        # By a draw of its own: the other episodes stay as they are.
+        if Random(seed + 1_000_003).random() < _SHARE_OF_LISTS:  # noqa: S311
+            first = self.settings["acme"]["directory"]
+            self.settings["acme"] = [{"directory": url} for url in (first, OTHER_CAS[1])]
         self._accept()
 
     @property

@@ -49,13 +49,13 @@ def lived(days: float, random: Random, end: End, purpose: Purpose) -> Life:
         if (until := _order_waits_until(now, facts, rows, failures)) > now:
             now = until
             continue
-        order = Entry(now, "order", CONFIG.acme.url, SITE.all_names, purpose)
+        order = Entry(now, "order", CONFIG.cas[0].url, SITE.all_names, purpose)
         rows.append(order)
         now += MINUTE
         if now >= cured:
             return Life(facts.not_after - cured, True)
         if end == "failed":
-            failed = Entry(now, "failure", CONFIG.acme.url, SITE.all_names)
+            failed = Entry(now, "failure", CONFIG.cas[0].url, SITE.all_names)
             rows = ledger.with_failure(rows, failed, SITE.all_names)
         count = failures["order"].count + 1 if failures else 1
         wait = ledger.order_backoff(count, facts, now, random.random(), is_spent=end != "failed")
@@ -66,7 +66,7 @@ def lived(days: float, random: Random, end: End, purpose: Purpose) -> Life:
 def _order_waits_until(
     now: datetime, facts: LeafFacts, rows: list[Entry], failures: dict[str, Failure]
 ) -> datetime:
-    origin = Origin(CONFIG.acme.url, "https://ca.test/account/1", "ec256", EPOCH)
+    origin = Origin(CONFIG.cas[0].url, "https://ca.test/account/1", "ec256", EPOCH)
     seen = Observation(now, {}, {}, Published(facts, origin), has_copy=True, served={})
     decision = decide(Situation(Goal(SITE, CONFIG), seen, SiteState(failures=failures), rows))
     [step] = [step for step in decision.steps if step.action == "order"]

@@ -4,11 +4,14 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
+from support.weeks import DAY, HOUR, START
 from support.year import LIFETIME, YEAR, Year
+from support.year_of_two import YearOfTwo
 
 from certbotless.model.renewal import RenewalWindow
 
 SEED = 20261125
+Outage = tuple[datetime, datetime]
 
 
 def lived(
@@ -54,3 +57,60 @@ def test_a_ca_that_suggests_a_window_of_1970_for_every_certificate_is_no_loop() 
     print(f"\n{year.orders} orders, {year.restarts} restarts in two months, without windows {without.orders}")
     assert (year.orders, year.restarts) == (without.orders, without.restarts)
     assert without.orders > 10
+
+
+# --- with a second CA in the list ---------------------------------------------------------------------------
+
+
+def outages_of(random: Random, count: int, shortest: timedelta, longest: timedelta) -> list[Outage]:
+    """Return so many times in a year at which nobody reaches the first CA."""
+    starts = sorted(START + YEAR * random.random() for _ in range(count))
+    return [(at, at + shortest + (longest - shortest) * random.random()) for at in starts]
+
+
+def lived_with_two(seed: int, outages: list[Outage], lifetime: timedelta, faults: float = 0) -> YearOfTwo:
+    year = YearOfTwo(Random(seed), outages=outages, lifetime=lifetime, faults=faults)  # noqa: S311
+    year.pass_by(YEAR)
+    return year
+
+
+@pytest.mark.row(110)
+@pytest.mark.parametrize(
+    ("lifetime", "shortest", "longest"),
+    [
+        (LIFETIME, 2 * DAY, 2 * DAY),
+        pytest.param(LIFETIME, HOUR, 20 * DAY, marks=pytest.mark.soak),
+        (45 * DAY, HOUR, 20 * DAY),
+        pytest.param(90 * DAY, HOUR, 20 * DAY, marks=pytest.mark.soak),
+    ],
+    ids=["160 h, two days", "160 h", "45 days", "90 days"],
+)
+@pytest.mark.parametrize("years", [1, pytest.param(20, marks=pytest.mark.soak)])
+def test_no_certificate_expires_while_the_first_of_two_cas_is_away(
+    lifetime: timedelta, shortest: timedelta, longest: timedelta, years: int
+) -> None:
+    """Authorizations last for 7 hours, as at Let's Encrypt from 2028 on. Nothing else fails."""
+    least = lived_with_two(SEED, [], lifetime)
+    assert (least.changes, least.expired) == (0, timedelta())
+    for seed in range(SEED, SEED + years):
+        outages = outages_of(Random(seed), 10, shortest, longest)  # noqa: S311
+        year = lived_with_two(seed, outages, lifetime)
+        print(
+            f"\n{lifetime.total_seconds() / 3600:.0f} h, {len(outages)} outages: expired {year.expired}, "
+            f"{year.orders} orders (without one {least.orders}), {year.changes} changes of the CA, "
+            f"never less than {year.nearest} left, the second one asked with {year.most_left:.3f} left"
+        )
+        assert year.expired == timedelta()
+        assert year.orders <= least.orders + year.changes
+        assert year.most_left <= 1 / 6
+
+
+@pytest.mark.row(110)
+@pytest.mark.soak
+def test_nothing_expires_where_all_else_may_fail_as_well() -> None:
+    for seed in range(SEED, SEED + 10):
+        outages = outages_of(Random(seed), 10, HOUR, 3 * DAY)  # noqa: S311
+        year = lived_with_two(seed, outages, LIFETIME, faults=0.05)
+        print(f"\n{year.orders} orders, {year.changes} changes, never less than {year.nearest} left")
+        assert year.expired == timedelta()
+        assert year.most_left <= 1 / 6

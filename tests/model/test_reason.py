@@ -60,6 +60,6 @@ def test_a_step_and_the_state_of_its_site_have_both() -> None:
     "kind", [kind for kind in Why if "{} ->" not in kind.value and kind is not Why.FAULT]
 )
 def test_each_kind_of_reason_is_in_chinese(kind: Why) -> None:
-    reason = Reason(kind, WINDOW.values if kind is Why.WINDOW else ("1", "2"))
+    reason = Reason(kind, WINDOW.values if kind is Why.WINDOW else ("1", "2", "3", "4"))
     with chinese():
         assert any("一" <= letter <= "龥" for letter in reason.spoken)

@@ -10,6 +10,7 @@ from support.conditions import BROKEN, DEPLOY, DOMAIN, HOST, OVER, broken
 from support.receivers import DAY, MINUTE, Reader
 from support.views import FACTS, NOTHING, NOW, ORIGIN, failure, said, site, view
 
+from certbotless.model.authority import Authority
 from certbotless.model.certificate import Published
 from certbotless.model.decision import Step
 from certbotless.model.memory import SiteState
@@ -261,6 +262,25 @@ def test_a_site_that_is_taken_out_and_put_back_has_no_new_certificate(reader: Re
     for _ in range(10):
         reader.look(view(of=OTHER), looks=5, every=timedelta(hours=7))
         assert reader.look(first) == []
+
+
+def test_a_stand_in_is_told_of_once_with_its_certificate_and_the_first_ca_when_it_is_back(
+    reader: Reader,
+) -> None:
+    first, other = (Authority(f"https://{n}.test/dir", "ec256", name=n) for n in ("first", "other"))
+
+    def by(ca: Authority, sha256: str, before: str) -> View:
+        published = issued(sha256, reader.now)
+        origin = replace(published.origin or ORIGIN, directory=ca.id)
+        shown = view(published=replace(published, origin=origin), ca_before=before)
+        return replace(shown, authorities=(first, other))
+
+    assert reader.look(by(other, "cd" * 32, first.id), looks=3) == [RENEWED]
+    assert "\n  other issued instead of first\n" in reader.messages[-1].body
+    assert reader.look(by(first, "ef" * 32, other.id), looks=3) == [RENEWED]
+    assert "\n  first is back; other had issued instead\n" in reader.messages[-1].body
+    assert reader.look(by(first, "12" * 32, first.id), looks=3) == [RENEWED]
+    assert " is back" not in reader.messages[-1].body
 
 
 def test_certificates_of_hours_are_told_of_four_times_a_day(reader: Reader) -> None:

@@ -169,7 +169,7 @@ def test_each_target_says_whether_it_serves_what_is_on_disk() -> None:
 
 
 def test_the_orders_that_are_left_are_those_of_the_doctor() -> None:
-    directory = config_of([view()], Path("/state")).acme.url
+    directory = config_of([view()], Path("/state")).cas[0].url
     ledger = [Entry(NOW - timedelta(hours=1), "order", directory, SITE.all_names)] * 2
     assert of(samples_of(view()), "orders_left") == 3
     assert of(samples_of(view(), ledger=ledger), "orders_left") == 1

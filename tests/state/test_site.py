@@ -29,6 +29,7 @@ from certbotless.base.times import rfc3339
 from certbotless.base.words import Text, _
 from certbotless.model.memory import (
     Acted,
+    CaTrouble,
     Failure,
     OrderInFlight,
     Restarting,
@@ -328,6 +329,35 @@ def test_a_key_without_its_order_goes(site: SiteFile, tmp_path: Path) -> None:
     site.change(order=None)
     site.tidy()
     assert site.order_key() is None
+
+
+def test_orders_in_flight_at_several_cas_share_a_key(site: SiteFile) -> None:
+    """It goes with the last of them. An order at a CA that is not asked any more goes at once."""
+    a, b, c = (OrderInFlight(url=f"https://{n}/1", directory=f"https://{n}", names=(DOMAIN,)) for n in "abc")
+    site.begin_order(a, {b.directory})
+    site.save_order_key(b"key")
+    site.begin_order(b, {a.directory})
+    assert site.load().in_flight == (a, b)
+    assert (site.load().order_at(b.directory), site.load().order_at(c.directory)) == (b, None)
+    site.drop_order({b.directory})
+    site.tidy()
+    assert (site.load().in_flight, site.order_key()) == ((b,), b"key")
+    site.begin_order(c)
+    assert (site.load().in_flight, site.order_key()) == ((c,), None)
+    site.drop_order()
+    assert site.load().in_flight == ()
+
+
+def test_the_file_has_nothing_of_lists_where_there_is_none(site: SiteFile, tmp_path: Path) -> None:
+    """So an older version reads it, and nothing changes with an upgrade."""
+    site.change(order=WHOLE.order)
+    path = tmp_path / "sites" / f"{DOMAIN}.json"
+    assert {"orders", "troubles"}.isdisjoint(json.loads(path.read_bytes()))
+    trouble = CaTrouble(at=NOW, what="no", since=NOW, faults=2)
+    site.change(troubles={"letsencrypt": trouble})
+    assert site.load().troubles == {"letsencrypt": trouble}
+    site.change(troubles={})
+    assert {"orders", "troubles"}.isdisjoint(json.loads(path.read_bytes()))
 
 
 def test_the_pair_last_issued_is_kept_until_it_is_set_aside(site: SiteFile, tmp_path: Path) -> None:

@@ -267,6 +267,11 @@ class FaultProxy:
         """Return how many such requests there were."""
         return sum(asked.method == method and asked.path.startswith(path) for asked in self.asked)
 
+    @property
+    def is_down(self) -> bool:
+        """Whether connections are refused."""
+        return self._stopping.ident is not None
+
     def go_down(self) -> None:
         """Refuse connections; at work when this returns."""
         # Before `stop` ends the connections: whoever loses one may come again at once.

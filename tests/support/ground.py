@@ -7,6 +7,7 @@ so that waits and deadlines cost no time.
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from certbotless.act.context import Edges
 from certbotless.act.run import Outcome, run
@@ -64,9 +65,14 @@ class Ground:
         """Nothing of ours is left in DNS, and what others have there is as it was."""
         assert {(record.rr, record.type, record.value) for record in self.dns.records()} == FOREIGN
 
+    @property
+    def acme(self) -> Any:
+        """What the file has of the CA."""
+        return {"directory": f"{self.ca_proxy.url}/dir", "ca_bundle": str(self.ca_proxy.ca_bundle)}
+
     def _config(self, home: Path) -> Config:
         fields = {
-            "acme": {"directory": f"{self.ca_proxy.url}/dir", "ca_bundle": str(self.ca_proxy.ca_bundle)},
+            "acme": self.acme,
             "aliyun": {"access_key_id": KEY_ID, "access_key_secret": KEY_SECRET},
             "dns": {"nameservers": list(self.dns.nameservers)},
             "certs_dir": str(home / "certs"),

@@ -140,7 +140,7 @@ class Scene:
         self, chain: bytes, key: bytes, age: timedelta = HOUR, domain: str = DOMAIN
     ) -> SavedPair:
         """Let this pair be published, that was issued this long ago by the CA of the file."""
-        now, directory = self.clock.now(), self.config.acme.url
+        now, directory = self.clock.now(), self.config.cas[0].url
         facts = keys.matching_facts(chain, keys.key_from_pem(key))
         origin = Origin(directory, f"{directory}/account/1", "ec256", now - age)
         note = SiteFile(self.state_dir, domain).note_generation

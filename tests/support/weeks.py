@@ -151,6 +151,9 @@ class CountingCa:
         self._per_account = Bucket(300, 3 * HOUR)
         self._per_address = Bucket(10, 3 * HOUR)
         self._numbers = count(1)
+        # For how long a name that was validated counts as valid.
+        self.authorized_for = timedelta()
+        self._valid_until: dict[str, datetime] = {}
 
     def new_account(self) -> int:
         assert self.accounts.add(self.now, 3 * HOUR) <= 3
@@ -171,7 +174,15 @@ class CountingCa:
         self._replaced.add(replaces)
         if chance < 2 * self.moods:
             raise CaProblem(is_refusal=False)
-        return Order(next(self._numbers), names, is_exempt)
+        order = Order(next(self._numbers), names, is_exempt)
+        if all(self.now < self._valid_until.get(name, self.now) for name in names):
+            order.status = "ready"
+        return order
+
+    def validate(self, order: Order) -> None:
+        """Let the validation of all names succeed."""
+        order.status = "ready"
+        self._valid_until |= dict.fromkeys(order.names, self.now + self.authorized_for)
 
     def fail(self, order: Order, name: str) -> None:
         """Let the validation of a name fail."""
@@ -293,6 +304,8 @@ class World:
         self._staging = CountingCa(lifetime, random, has_buckets=False, is_staging=True)
         directory = "letsencrypt" if is_lets_encrypt else "https://ca.test/directory"
         self._config = config_of(directory, sites)
+        # The CA that is asked; `_ca` is it.
+        self._directory = self._config.cas[0].url
         self._clients = [Client(site) for site in self._config.sites]
 
     def live(self, weeks: int) -> None:
@@ -419,7 +432,7 @@ class World:
 
     def _converse(self, client: Client, intent: Intent) -> None:
         """The steps of `issue.issue`, with every moment at which it may be killed."""
-        directory, ca = self._config.acme.url, self._ca
+        directory, ca = self._directory, self._ca
         if intent.only_rehearse and staging_of(directory):
             directory, ca = staging_of(directory), self._staging
         guard = OrderGuard(
@@ -509,7 +522,7 @@ class World:
             guard.count_failure(ca.now, [client.site.domain])
             client.in_flight = None
             raise AuthorizationFailed("no TXT record", names=(client.site.domain,))
-        order.status = "ready"
+        ca.validate(order)
         self._may_die()
         guard.note_validation(ca.now)
 
@@ -518,7 +531,7 @@ class World:
         not_after = not_before + self._ca.lifetime
         sha256 = f"{order.number:064x}"
         facts = LeafFacts(client.site.all_names, sha256, "CN=CA", not_before, not_after, f"ari.{sha256}")
-        origin = Origin(self._config.acme.url, self._account(), "ec256", self._local_now())
+        origin = Origin(self._directory, self._account(), "ec256", self._local_now())
         client.published = Published(facts, origin)
         self._suggest(client, facts)
         self._may_die()
@@ -538,7 +551,7 @@ class World:
             )
 
     def _account(self) -> str:
-        return str(self._accounts.get(self._config.acme.url))
+        return str(self._accounts.get(self._directory))
 
     def _may_die(self) -> None:
         if self._random.random() < self._kills:
@@ -550,7 +563,7 @@ class World:
     def _state(self, client: Client) -> SiteState:
         order = client.in_flight
         in_flight = (
-            OrderInFlight(url=str(order.number), directory=self._config.acme.url, names=order.names)
+            OrderInFlight(url=str(order.number), directory=self._directory, names=order.names)
             if order
             else None
         )
@@ -562,10 +575,11 @@ def _most(counts: Iterable[Sliding]) -> list[int]:
     return [0, *(sliding.most for sliding in counts)]
 
 
-def config_of(directory: str, sites: int, **keys: object) -> Config:
-    """Return the configuration of so many sites at this CA, with these keys each."""
+def config_of(directory: str | Sequence[str], sites: int, **keys: object) -> Config:
+    """Return the configuration of so many sites at this CA, or at a list of CAs, with these keys each."""
+    is_one = isinstance(directory, str)
     fields = {
-        "acme": {"directory": directory},
+        "acme": {"directory": directory} if is_one else [{"directory": each} for each in directory],
         "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
         "sites": [
             {"domain": f"box{number}.{ZONE}", "names": [f"*.box{number}.{ZONE}"], "address": "none", **keys}

@@ -22,6 +22,7 @@ from support.weeks import DAY, HOUR, MINUTE, SECOND, START, Client, CountingCa, 
 LIFETIME = 160 * HOUR
 YEAR = 365 * DAY
 CHECK_EVERY = 10 * MINUTE
+TARGETS = [{"container": "registry", "port": 5000}]
 # How long a deploy takes: the restart, and the handshake that proves it.
 _DEPLOY_S = 15
 
@@ -57,7 +58,8 @@ class Year(World):
         self._faults, self._kills = faults, faults / 4
         self._ca = CountingCa(LIFETIME, random, has_buckets=True)
         self._ca.moods = faults
-        self._config = config_of("letsencrypt", 1, deploy=[{"container": "registry", "port": 5000}])
+        self._config = config_of("letsencrypt", 1, deploy=TARGETS)
+        self._directory = self._config.cas[0].url
         self._client = Kept(self._config.sites[0])
         self._has_windows = has_windows
         self._window = window

@@ -4,11 +4,18 @@ import socket
 import ssl
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
 
 import pytest
 from support.bed import DOMAIN, Bed, wait_until
+from support.fault_proxy import FaultProxy
+from support.two_cas import EAB_KEY, EAB_KID
 
+from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.sandbox.pebble import Pebble
 
 _EVERY_S = 0.2
 
@@ -58,3 +65,69 @@ def test_no_client_ever_sees_a_certificate_that_has_expired(
     # One at half of each lifetime, and no more than that.
     assert watched_s / lifetime_s <= restarts <= 2 * watched_s / lifetime_s + 2
     assert restarts - 1 <= bed.orders() <= restarts + 1
+
+
+def issued(bed: Bed) -> tuple[str, datetime]:
+    """Return the directory of the CA that gave what is published, and when that ends."""
+    found = bed.status()["sites"][0]["certificate"]
+    return (found["ca"], datetime.fromisoformat(found["not_after"])) if found else ("", datetime.now(UTC))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("ca", [{"certificate_validity_s": 360}], indirect=True, ids=["six minutes"])
+def test_the_second_of_two_cas_covers_for_the_first(
+    bed: Bed, ca: Pebble, dns: AlidnsEmulator, tmp_path: Path
+) -> None:
+    """The first is down for up to three of each six minutes, for two hours; no client sees a bad certificate.
+
+    The second one is never used before the last sixth of a life, and always before its end.
+    """
+    random, watched_s, lifetime = Random(16), 7200, timedelta(seconds=360)  # noqa: S311
+    seen: Counter[str] = Counter()
+    changes: list[tuple[str, timedelta]] = []
+    for name in ("proxy", "other"):
+        (tmp_path / name).mkdir()
+    with (
+        FaultProxy(ca.directory_url, tmp_path / "proxy", ca.ca_bundle) as proxy,
+        Pebble(
+            tmp_path / "other",
+            dns.nameservers[0],
+            certificate_validity_s=360,
+            retry_after_s=0,
+            eab_keys={EAB_KID: EAB_KEY},
+        ) as other,
+    ):
+        eab = {"kid": EAB_KID, "hmac_key": EAB_KEY}
+        second = {"directory": other.directory_url, "ca_bundle": str(other.ca_bundle), "eab": eab}
+        first = {"directory": f"{proxy.url}/dir", "ca_bundle": str(proxy.ca_bundle)}
+        bed.config["acme"] = [first, second]
+        trusting = ssl.create_default_context(cadata=ca.root_pem() + other.root_pem())
+        with bed.daemon():
+            wait_until(lambda: connect(bed.registry.port, trusting) == "ok", "the first one is served")
+            (_, end), until = issued(bed), time.monotonic() + watched_s
+            down_at, up_at = time.monotonic() + 60, 0.0
+            while (now := time.monotonic()) < until:
+                time.sleep(_EVERY_S)
+                seen[connect(bed.registry.port, trusting)] += 1
+                if down_at and now > down_at:
+                    proxy.go_down()
+                    down_at, up_at = 0.0, now + random.uniform(0, 180)
+                elif up_at and now > up_at:
+                    proxy.come_back()
+                    down_at, up_at = now + random.uniform(60, 300), 0.0
+                found, its_end = issued(bed)
+                if its_end != end:
+                    left = end - datetime.now(UTC)
+                    changes.append((found, left))
+                    end = its_end
+            if proxy.is_down:
+                proxy.come_back()
+    stand_ins = [left for by, left in changes if by == other.directory_url]
+    print(
+        f"{watched_s} s: {len(changes)} renewals, {len(stand_ins)} by the second CA, with at most "
+        f"{max(stand_ins, default=timedelta())} left and at least {min(stand_ins, default=timedelta())}; "
+        f"connections {dict(seen)}; orders {ca.orders_made()} and {other.orders_made()}"
+    )
+    assert set(seen) <= {"ok", "refused"}
+    assert all(timedelta() < left <= lifetime / 6 for left in stand_ins)
+    assert stand_ins

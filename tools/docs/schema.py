@@ -51,6 +51,7 @@ _SECTIONS: dict[type[Model], str] = {
     Site: "sites[].",
     Target: "sites[].deploy[].",
 }
+_IS_LIST = {"type": "array"}
 # What keys say against each other, as far as JSON Schema can tell it.
 _RULES: dict[type[Model], dict[str, Any]] = {
     Config: {
@@ -107,6 +108,13 @@ class _Generator(GenerateJsonSchema):
                 value |= _shown_of(each, words)
         return {"description": inspect.getdoc(model), **found, **_RULES.get(model, {})}
 
+    def function_wrap_schema(self, schema: Any) -> dict[str, Any]:
+        one = super().function_wrap_schema(schema)
+        several = schema.get("metadata", {}).get("several")
+        if several is None:
+            return one
+        return {"if": _IS_LIST, "then": self.generate_inner(several), "else": one}
+
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
@@ -121,7 +129,7 @@ def _shown_of(key: Field[Any], words: dict[str, Any]) -> dict[str, Any]:
             default = default.kind
         case Path():
             default = str(default)
-        case Model() | None:  # a section's defaults stand at its keys
+        case Model() | None | (Model(), *_):  # a section's defaults stand at its keys
             default = MISSING
     return words if default is MISSING else {**words, "default": default}
 
@@ -143,7 +151,8 @@ def all_keys() -> Iterator[tuple[str, dict[str, Any], bool]]:
 def _keys_of(section: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any], bool]]:
     for name, value in section["properties"].items():
         path = f"{prefix}{name}"
-        inner = _not_null(value.get("items", value))
+        alone = value["else"] if value.get("if") == _IS_LIST else value
+        inner = _not_null(alone.get("items", alone))
         yield path, value, name in section.get("required", ())
         # One with a name is a value as a whole.
         if "properties" in inner and "title" not in inner:

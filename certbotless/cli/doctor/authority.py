@@ -1,17 +1,20 @@
-"""Would the CA issue the certificates? Its directory, our account, its profiles, CAA, and our own limits.
+"""Would each CA issue the certificates? Its directory, our account, its profiles, CAA, and our own limits.
 
 Source: RFC 8555 sections 7.1.1 (directory meta) and 7.3.1; RFC 8659 (CAA), RFC 8657 (accounturi).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
+from ...base.concurrent import together
 from ...base.errors import CertbotlessError, StoreError, printable
 from ...base.names import is_in_zone
 from ...base.times import moment
 from ...base.words import _
-from ...config.settings import Site
+from ...config.settings import Acme, Site
 from ...model.ledger import Entry, limit_on, next_order, orders_left
+from ...model.memory import CaTrouble
 from ...model.view import View
 from ...state.site import Accounts
 from ...world.acme.account import CaView, look_at_ca
@@ -22,26 +25,45 @@ from .finding import Case, wrong_time
 _CAA = re.compile(r'(\d+) ([a-z]+) "(.*)"', re.IGNORECASE)
 
 
-def examine(case: Case) -> CaView | None:
-    """Ask the CA for its directory and for our account; None where it cannot be asked."""
-    acme = case.config.acme
-    try:
-        seen = look_at_ca(acme, Accounts(case.config.state_dir, acme.url), case.clock)
-    except CertbotlessError as exc:
-        if wrong_time(exc):
+def examine(case: Case, troubles: Mapping[str, CaTrouble]) -> list[tuple[Acme, CaView]]:
+    """Ask each CA for its directory and for our account; return those that can be asked.
+
+    `troubles` are remembered of the CAs of a list.
+    """
+    cas = case.config.cas
+    answers = together(partial(_asked, case), cas)
+    found = [(acme, seen) for acme, seen in zip(cas, answers, strict=True) if isinstance(seen, CaView)]
+    for acme, seen in zip(cas, answers, strict=True):
+        if isinstance(seen, CaView):
+            case.ok("CA", acme.url, _("answers"))
+            account(case, acme, seen, troubles.get(acme.directory))
+            profile(case, acme, seen)
+        elif wrong_time(seen):
             case.clock_is_in_doubt = True
+        elif isinstance(seen, StoreError) or not case.config.has_stand_ins:
+            case.fail_by("state" if isinstance(seen, StoreError) else "CA", acme.url, seen)
         else:
-            case.fail_by("state" if isinstance(exc, StoreError) else "CA", acme.url, exc)
-        return None
-    case.ok("CA", acme.url, _("answers"))
-    account(case, seen)
-    profile(case, seen)
-    return seen
+            case.fail("CA", acme.url, _(seen.message), _(seen.hint) + _others(acme, found))
+    return found
 
 
-def account(case: Case, seen: CaView) -> None:
-    """Report whether the CA has our account."""
-    acme = case.config.acme
+def _asked(case: Case, acme: Acme) -> CaView | CertbotlessError:
+    try:
+        return look_at_ca(acme, Accounts(case.config.state_dir, acme.url), case.clock)
+    except CertbotlessError as exc:
+        return exc
+
+
+def _others(acme: Acme, found: Sequence[tuple[Acme, CaView]]) -> str:
+    """Return which CAs of the list this machine reaches, as the end of a cure."""
+    if not found:
+        return _("; this machine reaches none of the CAs in acme")
+    names = ", ".join(each.directory for each, _ in found)
+    return _("; this machine reaches {}: put it before {} in acme").format(names, acme.directory)
+
+
+def account(case: Case, acme: Acme, seen: CaView, trouble: CaTrouble | None = None) -> None:
+    """Report whether the CA has our account; `trouble` is why none could be made, if that is known."""
     match seen.standing:
         case "valid":
             case.ok("account", acme.url, seen.account_url)
@@ -57,13 +79,18 @@ def account(case: Case, seen: CaView) -> None:
             case.fail(
                 "account", acme.url, text, _("set acme.eab to the kid and hmac_key of your account there")
             )
+        case "none" if trouble is not None:
+            form = _("there is none, and none can be made: {}")
+            case.fail("account", acme.url, form.format(_(trouble.what)), _(trouble.hint))
+        case "none" if case.config.has_stand_ins:
+            case.ok("account", acme.url, _("none yet: the daemon makes it with its next run"))
         case "none":
             case.ok("account", acme.url, _("none yet: the first order makes it"))
 
 
-def profile(case: Case, seen: CaView) -> None:
+def profile(case: Case, acme: Acme, seen: CaView) -> None:
     """Report whether the CA lists the profile of the configuration, if there is one."""
-    wanted = case.config.acme.profile
+    wanted = acme.profile
     if wanted is None or seen.profiles is None:
         return
     if wanted in seen.profiles:
@@ -78,10 +105,21 @@ def profile(case: Case, seen: CaView) -> None:
         )
 
 
-def caa(case: Case, site: Site, zone: str, servers: Sequence[Server], seen: CaView) -> None:
-    """Report whether the CAA records let this CA, and this account, issue the certificate."""
-    for name in site.all_names:
-        owner, records = _caa_of(name.removeprefix("*."), zone, servers)
+def caa(case: Case, site: Site, zone: str, servers: Sequence[Server]) -> None:
+    """Report for each CA whether the CAA records let it, and our account there, issue the certificate."""
+    found = {name: _caa_of(name.removeprefix("*."), zone, servers) for name in site.all_names}
+    for acme, seen in case.cas:
+        _caa_at(case, site, _about(case, site, acme), seen, found)
+
+
+def _about(case: Case, site: Site, acme: Acme) -> str:
+    return f"{site.domain} at {acme.directory}" if case.config.has_stand_ins else site.domain
+
+
+def _caa_at(
+    case: Case, site: Site, about: str, seen: CaView, found: Mapping[str, tuple[str, list[str]]]
+) -> None:
+    for name, (owner, records) in found.items():
         rows = [(match[2].lower(), match[3]) for record in records if (match := _CAA.fullmatch(record))]
         tags = {tag for tag, _ in rows}
         # Where no record says which CA may issue, any CA may.
@@ -92,18 +130,16 @@ def caa(case: Case, site: Site, zone: str, servers: Sequence[Server], seen: CaVi
         text = _("the CAA records of {} do not let this CA or account give {}: {}").format(owner, name, said)
         if not seen.caa_identities:
             cure = _("check that they name the CA: it does not publish its name for CAA records")
-            case.warn("CAA", site.domain, text, cure)
+            case.warn("CAA", about, text, cure)
         else:
-            case.fail(
-                "CAA", site.domain, text, _("add in the Alidns console: {}").format(_pin(owner, tag, seen))
-            )
+            case.fail("CAA", about, text, _("add in the Alidns console: {}").format(_pin(owner, tag, seen)))
         return
     pin = (
         _("; to allow only this account: {}").format(_pin(site.domain, "issue", seen))
         if seen.caa_identities
         else ""
     )
-    case.ok("CAA", site.domain, _("permits the CA{}").format(pin))
+    case.ok("CAA", about, _("permits the CA{}").format(pin))
 
 
 def _pin(owner: str, tag: str, seen: CaView) -> str:
@@ -135,16 +171,21 @@ def _names_us(value: str, seen: CaView) -> bool:
 
 
 def limits(case: Case, view: View, entries: Sequence[Entry]) -> None:
-    """Report how many orders our own limits still allow for the names of the site."""
-    now, url, site = case.clock.now(), case.config.acme.url, view.site
-    order = next_order(now, url, site.all_names, view.seen.in_hand, view.remembered)
+    """Report for each CA how many orders our own limits still allow for the names of the site."""
+    for acme in case.config.cas:
+        _limits_at(case, view, entries, acme)
+
+
+def _limits_at(case: Case, view: View, entries: Sequence[Entry], acme: Acme) -> None:
+    now, site, about = case.clock.now(), view.site, _about(case, view.site, acme)
+    order = next_order(now, acme.url, site.all_names, view.seen.in_hand, view.remembered)
     limit = limit_on(entries, *order)
     if limit is not None:
         cure = _("wait until {}, or certbotless --renew-now {} --force").format(
             moment(limit.until), site.domain
         )
-        case.warn("limits", site.domain, _("no order is made now: {}").format(_(limit.reason)), cure)
+        case.warn("limits", about, _("no order is made now: {}").format(_(limit.reason)), cure)
     else:
         left = orders_left(entries, *order)
         text = _("{} more order may be made now") if left == 1 else _("{} more orders may be made now")
-        case.ok("limits", site.domain, text.format(left))
+        case.ok("limits", about, text.format(left))

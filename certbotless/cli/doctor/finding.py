@@ -13,7 +13,7 @@ from ...base.clock import Clock
 from ...base.errors import CertbotlessError, causes, printable
 from ...base.times import rfc3339
 from ...base.words import N_, _
-from ...config.settings import Config
+from ...config.settings import Acme, Config
 from ...model.records import Zone
 from ...world.acme.account import CaView
 from ...world.containers import DockerContainers
@@ -95,7 +95,7 @@ class Case:
     Attributes:
         clock_is_in_doubt: a certificate of the CA or the API is not valid at our time.
         clock_is_refused: the API takes our time for wrong.
-        ca: what the CA says of itself; None where it cannot be asked.
+        cas: the CAs that can be asked, with what each says of itself.
         trusts_root: whether this machine trusts the root of the local CA; None where that was not tested.
         zones: the zone of each domain, as far as it is known.
         readable: the zones whose records the key may read, by name.
@@ -108,7 +108,7 @@ class Case:
         self.servers = NameServers(config.dns.nameservers, clock)
         self.containers = DockerContainers(config.docker.host)
         self.clock_is_in_doubt = self.clock_is_refused = False
-        self.ca: CaView | None = None
+        self.cas: list[tuple[Acme, CaView]] = []
         self.trusts_root: bool | None = None
         self.zones: dict[str, str] = {}
         self.readable: dict[str, Zone] = {}

@@ -138,11 +138,13 @@ def _outside(case: Case, account: AlidnsAccount | None, sites: Sequence[tuple[Si
         text = _("shows {}, which is before this program was made").format(moment(case.clock.now()))
         case.fail("clock", "", text, _SET_THE_CLOCK)
         return
-    ahead = {}
+    ahead: dict[str, timedelta] = {}
     if not all(site.is_local for site in case.config.sites):
-        case.ca = authority.examine(case)
-    if case.ca is not None and case.ca.time is not None:
-        ahead[_("the CA's")] = case.clock.now() - case.ca.time
+        troubles = next((s.troubles for site, s in sites if site.domain == case.config.account_keeper), {})
+        case.cas = authority.examine(case, troubles)
+    for _acme, seen in case.cas:
+        if seen.time is not None:
+            ahead.setdefault(_("the CA's"), case.clock.now() - seen.time)
     if account is not None:
         api.examine(case, account, [(site, state) for site, state in sites if site.needs_zone])
         if account.clock_ahead is not None:
@@ -211,7 +213,7 @@ def _reach(case: Case, site: Site, rule: AddressRule, address: str) -> None:
 def _certificate(case: Case, view: View, entries: Ledger) -> None:
     """Test whether another certificate could be ordered."""
     site, zone = view.site, case.zones.get(view.site.domain, "")
-    if case.ca is not None and (servers := case.speaking.get(zone)):
-        authority.caa(case, site, zone, servers, case.ca)
+    if case.cas and (servers := case.speaking.get(zone)):
+        authority.caa(case, site, zone, servers)
     if not isinstance(entries, StoreError):
         authority.limits(case, view, entries)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...base.errors import DeployError
 from ...base.words import N_, _
 from ...config.settings import Config, Site, Target
-from ...config.values import DIRECTORIES
+from ...config.values import DIRECTORIES, STAGING_WORDS
 from ...model.observation import where_of
 from ...model.view import View
 from ...observe.client_visit import knock
@@ -347,7 +347,7 @@ def _as_client(case: Case, site: Site, where: tuple[str, int], about: str, look:
         if case.trusts_root is not False:  # else that is a finding of its own
             cure = _("configure it to send the whole DOMAIN.pem")
             case.fail("trusted", about, _(met.text), cure)
-    elif case.config.acme.directory in DIRECTORIES.keys() - {"letsencrypt-staging"}:
+    elif {ca.directory for ca in case.config.cas} <= DIRECTORIES.keys() - {*STAGING_WORDS}:
         cure = _("configure it to send the whole DOMAIN.pem, or update this machine's ca-certificates")
         case.fail("trusted", about, _(met.text), cure)
     else:

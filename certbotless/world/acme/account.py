@@ -16,7 +16,7 @@ from acme import messages
 
 from ...base.clock import TRUSTED_SKEW, Clock
 from ...base.errors import AccountRefused, StoreError, printable
-from ...base.words import Text
+from ...base.words import N_, Text
 from ...config.settings import Acme
 from ...state.order_guard import OrderGuard
 from ...state.site import Accounts
@@ -51,7 +51,7 @@ class Account:
     guard: OrderGuard | None
     clock: Clock
     url: str = field(init=False)
-    key: jose.JWKEC = field(init=False)
+    key: jose.JWK = field(init=False)
     network: Network = field(init=False)
     directory: messages.Directory = field(init=False)
 
@@ -128,8 +128,14 @@ class Account:
             logger.warning("account.key_lost directory=%s error=%s", self.acme.url, exc)
             return None, ""
 
+    def standing_of(self, key: keys.CertificateKey) -> tuple[Standing, str]:
+        """Connect, and ask the CA for the account of another key, and its URL. Keeps nothing."""
+        self._connect(key)
+        return self._standing_and_url()
+
     def _connect(self, key: keys.CertificateKey) -> None:
-        self.key = self.network.key = jose.JWKEC(key=key)
+        self.key, self.network.alg = _signer(key)
+        self.network.key = self.key
         self.network.account = None  # the key itself signs until its account is known
         self.directory = self.network.read_directory()
 
@@ -213,6 +219,20 @@ class Account:
         self.network.account = messages.RegistrationResource(uri=url, body=messages.Registration())
 
 
+def _signer(key: keys.CertificateKey) -> tuple[jose.JWK, Any]:
+    """Return a key as the library has it, and the algorithm that it signs with (RFC 7518 section 3.1).
+
+    Keys of our own are P-256; those of an imported account may be others.
+    """
+    kind = keys.key_type_of(key)
+    if kind.startswith("rsa"):
+        return jose.JWKRSA(key=jose.ComparableRSAKey(key)), jose.RS256
+    algorithms = {"ec256": jose.ES256, "ec384": jose.ES384, "ec521": jose.ES512}
+    if kind not in algorithms:
+        raise StoreError(Text("an account key of the kind {} cannot sign for an ACME server", kind))
+    return jose.JWKEC(key=key), algorithms[kind]
+
+
 # --- to ask alone -------------------------------------------------------------------------------------------
 
 
@@ -234,6 +254,62 @@ class CaView:
     caa_identities: tuple[str, ...]
     needs_binding: bool
     time: datetime | None
+
+
+def make_account(acme: Acme, store: Accounts, guard: OrderGuard, clock: Clock) -> str:
+    """Make our account at a CA if there is none, and return its URL.
+
+    Raises:
+        IssueError: the CA could not be asked, or takes no account of ours; StoreError: it cannot be kept.
+    """
+    account = Account(acme, store, guard, clock)
+    with account.network.errors():
+        account.open()
+    return account.url
+
+
+def import_account(acme: Acme, store: Accounts, content: bytes, clock: Clock) -> str:
+    """Use the account of this key from now on, and return its URL. No account is made.
+
+    Args:
+        content: the key, as PEM or as a JWK.
+
+    Raises:
+        IssueError: the CA could not be asked, or has no valid account with this key: nothing is changed.
+        StoreError: it is no key that can sign; the account cannot be kept.
+    """
+    key = _key_of(content)
+    account = Account(acme, store, None, clock)
+    with account.network.errors():
+        standing, url = account.standing_of(key)
+    if not url:
+        what = N_("the CA at {} has closed the account of this key")
+        if standing == "gone":
+            what = N_("the CA at {} knows no account with this key")
+        raise AccountRefused(
+            Text(what, acme.url), hint=Text("check which CA the account is at: --directory CA")
+        )
+    with store.locked(clock, _LOCK_TIMEOUT_S):
+        pem = keys.key_to_pem(key)
+        if store.load() != (pem, url):
+            # Killed in between, the next order finds the account by its key.
+            store.save_url("")
+            store.save_key(pem)
+            store.save_url(url)
+    return url
+
+
+def _key_of(content: bytes) -> keys.CertificateKey:
+    """Return the key that is written as PEM or as a JWK. Raises StoreError."""
+    try:
+        if content.lstrip().startswith(b"{"):
+            content = keys.key_to_pem(jose.JWK.json_loads(content.decode()).key)
+        return keys.key_from_pem(content)
+    except (StoreError, jose.Error, ValueError, TypeError, AttributeError, KeyError) as exc:
+        raise StoreError(
+            Text("not a private key: neither PEM without a password nor a JWK"),
+            hint=Text("name the file with the account key"),
+        ) from exc
 
 
 def look_at_ca(acme: Acme, store: Accounts, clock: Clock) -> CaView:

@@ -48,6 +48,9 @@ _NONCE_TRIES = 10
 # Let's Encrypt's slowest limit gives one order back in this time.
 _MOST_RETRY_AFTER = timedelta(hours=34)
 
+# Whoever asks for a longer wait gives no certificate for now.
+_LONG_WAIT = timedelta(hours=1)
+
 PROBLEM = "urn:ietf:params:acme:error:"
 # By the kind of a problem.
 ACCOUNT_HINTS = {
@@ -152,7 +155,9 @@ class Network(ClientNetwork):
     def _meaning(self, exc: Exception) -> IssueError:
         directory = self._directory
         if isinstance(exc, messages.Error):
-            return _from_problem(directory, exc, self.retry_after, self._to_visit)
+            error = _from_problem(directory, exc, self.retry_after, self._to_visit)
+            error.is_fault_of_ca |= self.status_code >= 500
+            return error
         if not isinstance(exc, OSError) or isinstance(exc, requests.JSONDecodeError):
             # What little such an error tells: the HTTP status, else its kind.
             answers = [f"HTTP {each.status_code}" for each in exc.args if isinstance(each, requests.Response)]
@@ -215,7 +220,9 @@ def _from_problem(
                 retry_after=max(wait or _PAUSED_RETRY, _PAUSED_RETRY),
             )
         hint = Text("wait: the limits are the CA's; --renew-now --force asks before that")
-        return RateLimited(text, hint=hint, retry_after=wait)
+        limited = RateLimited(text, hint=hint, retry_after=wait)
+        limited.is_fault_of_ca = wait is not None and wait > _LONG_WAIT
+        return limited
     if kind in ACCOUNT_HINTS:
         hint = ACCOUNT_HINTS[kind]
         if kind == "userActionRequired" and to_visit:

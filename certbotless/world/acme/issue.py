@@ -91,6 +91,7 @@ class Issuance:
         dns: where the txt values go.
         pending: the order in flight; whatever can still be used is kept there.
         guard: our own count.
+        patience_s: how long the CA may take to validate.
     """
 
     acme: Acme
@@ -101,6 +102,7 @@ class Issuance:
     pending: PendingOrder
     guard: OrderGuard
     clock: Clock
+    patience_s: int = _VALIDATION_TIMEOUT_S
 
     def __post_init__(self) -> None:
         self._account = Account(self.acme, self.accounts, self.guard, self.clock)
@@ -289,7 +291,7 @@ class Issuance:
         logger.debug("ca.validating names=%s", ",".join(names), extra=waits_for(N_("the CA to validate")))
         failed = {}
         looks = self._looks(
-            N_("the CA at {} did not validate in {} s"), _VALIDATION_TIMEOUT_S, _SLOWEST_LOOK_AT_VALIDATION_S
+            N_("the CA at {} did not validate in {} s"), self.patience_s, _SLOWEST_LOOK_AT_VALIDATION_S
         )
         waiting = {challenge.authorization_url: challenge.name for challenge in todo}
         while waiting:
@@ -316,6 +318,7 @@ class Issuance:
             Text("the CA could not validate {}: {}", ", ".join(failed), text),
             names=tuple(failed),
             hint=next(hints, _OTHER_VALUE_HINT),
+            is_blind=set(kinds) == {"dns"},
         )
 
     def _finalize(self, order: messages.Order, key: keys.CertificateKey) -> messages.Order:

@@ -1,0 +1,70 @@
+"""What is remembered of the CAs of a list, by their names: which of them failed, since when, and why."""
+
+import logging
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from ..base.errors import CertbotlessError, Interrupted, IssueError
+from ..model import decision
+from ..model.memory import CaTrouble, SiteState
+from ..state.order_guard import OrderGuard
+from ..state.site import Accounts
+from .context import SiteContext
+
+logger = logging.getLogger(__name__)
+
+
+def note_failed(ctx: SiteContext, name: str, exc: CertbotlessError, *, is_order: bool = True) -> None:
+    """Remember that a try at a CA failed; nothing where the file has only one."""
+    if name:
+        found = after_failure(ctx.state, name, exc, ctx.clock.now(), is_order=is_order)
+        ctx.file.put("troubles", name, found)
+
+
+def after_failure(
+    state: SiteState, name: str, exc: CertbotlessError, now: datetime, *, is_order: bool = True
+) -> CaTrouble:
+    """Return what is to be remembered of a CA after a try that failed.
+
+    Args:
+        is_order: whether an order was tried. Only then it counts as a fault of the CA.
+    """
+    known = state.troubles.get(name)
+    faults = known.faults if known else 0
+    if is_order:
+        faults = faults + 1 if isinstance(exc, IssueError) and exc.is_fault_of_ca else 0
+    since = known.since if known else now
+    return CaTrouble(at=now, what=exc.message, hint=exc.hint, kind=exc.kind, since=since, faults=faults)
+
+
+def note_given(ctx: SiteContext, name: str) -> None:
+    """Remember that a CA has given a certificate."""
+    ctx.file.change(**after_certificate(ctx.state, name))
+
+
+def after_certificate(state: SiteState, name: str) -> dict[str, Any]:
+    """Return what changes in the state with a certificate: no failure of an order is one any more."""
+    failures = {key: each for key, each in state.failures.items() if not decision.is_order(key)}
+    troubles = {n: replace(each, faults=0) for n, each in state.troubles.items() if n != name}
+    return {"failures": failures, "troubles": troubles}
+
+
+def make_account(ctx: SiteContext, name: str) -> None:
+    """Make our account at a CA, before it is needed. A failure is logged, and is none of the site."""
+    from ..world.acme.account import make_account as make  # noqa: PLC0415  (heavy)
+
+    ca = next(each for each in ctx.config.cas if each.directory == name)
+    guard = OrderGuard(ctx.ledger, ctx.clock, ctx.site, ca.url, None, is_forced=False)
+    try:
+        if ca.eab is not None:
+            ca.eab.hmac_key.read()
+        url = make(ca, Accounts(ctx.config.state_dir, ca.url), guard, ctx.clock)
+    except Interrupted:
+        raise
+    except CertbotlessError as exc:
+        note_failed(ctx, name, exc, is_order=False)
+        logger.warning("account.not_made ca=%s error=%s", name, exc)
+        return
+    ctx.file.put("troubles", name, None)
+    ctx.tell("account.ready", ca=name, url=url)

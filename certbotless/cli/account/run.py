@@ -1,0 +1,52 @@
+"""The command: what each of its actions prints and does."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...base import privileges
+from ...base.clock import SystemClock
+from ...base.errors import UsageError, printable
+from ...base.words import Text, _
+from ...config import load
+from ...config.settings import Acme, Config
+from ...state.site import Accounts
+from ...world.acme.account import import_account
+from .foreign import key_of
+
+
+def run(source: Path | None, args: Mapping[str, Any], say: Callable[[str], None]) -> int:
+    """Take over the account that the command line names, and return the exit code.
+
+    Raises:
+        CertbotlessError: nothing is changed.
+    """
+    config = load.load(source)
+    acme = _ca_of(config, args["directory"])
+    file, content = key_of(Path(args["path"]), acme.url)
+    privileges.become_owner(config.state_dir, ())
+    store = Accounts(config.state_dir, acme.url)
+    before, url = store.load()[1], import_account(acme, store, content, SystemClock())
+    if url == before:
+        say(_("{}: the account {} is in use already").format(acme.directory, printable(url)))
+        return 0
+    say(_("{}: the account {} is used from now on").format(acme.directory, printable(url)))
+    if before:
+        say(_("before: {}; its key is kept as key.pem.old").format(printable(before)))
+    say(
+        _(
+            "do not change the key of this account with the old client: it would lock certbotless out ({})"
+        ).format(file)
+    )
+    return 0
+
+
+def _ca_of(config: Config, name: str | None) -> Acme:
+    """Return the CA of the file with this name, the first one without a name. Raises UsageError."""
+    if name is None:
+        return config.cas[0]
+    found = next((ca for ca in config.cas if name in (ca.directory, ca.url)), None)
+    if found is None:
+        known = ", ".join(ca.directory for ca in config.cas)
+        raise UsageError(Text("acme has no CA {!r}; there is {}", printable(name, 80), known))
+    return found

@@ -1,0 +1,243 @@
+"""The first CA of a list fails, in every way; the second one gives the certificate, and gives it back."""
+
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support import strace
+from support.bed import KEY_ID, KEY_SECRET, ZONE, Bed
+from support.fault_proxy import (
+    Exchange,
+    Fault,
+    FaultProxy,
+    answer,
+    body_rewritten,
+    down,
+    problem,
+)
+from support.invariants import is_pair, plant_foreign
+from support.kills import evenly, litter, txt_of_ours, watched
+from support.two_cas import EAB_KEY, EAB_KID, TwoCas
+
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.pebble import Pebble
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+ALWAYS = 10**6
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoCas]:
+    folders = [tmp_path_factory.mktemp(name) for name in ("first", "ca", "api", "other")]
+    with AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=KEY_SECRET) as dns:
+        plant_foreign(dns)
+        keys = {EAB_KID: EAB_KEY}
+        with (
+            Pebble(folders[0], dns.nameservers[0], retry_after_s=0) as ca,
+            FaultProxy(ca.directory_url, folders[1], ca.ca_bundle) as ca_proxy,
+            FaultProxy(dns.endpoint, folders[2]) as api_proxy,
+            Pebble(folders[3], dns.nameservers[0], retry_after_s=0, eab_keys=keys) as other,
+        ):
+            yield TwoCas(ca, ca_proxy, dns, api_proxy, other)
+
+
+@pytest.fixture
+def cas(both: TwoCas) -> Iterator[TwoCas]:
+    """Both CAs without a fault, at the present time."""
+    both.restart_clock()
+    both.forget()
+    yield both
+    both.assert_zone_is_as_left()
+
+
+@contextmanager
+def asked_through(cas: TwoCas, ca: Pebble, folder: Path) -> Iterator[FaultProxy]:
+    """Let another CA be the first one."""
+    before = cas.ca_proxy
+    folder.mkdir()
+    with FaultProxy(ca.directory_url, folder, ca.ca_bundle) as proxy:
+        cas.ca_proxy = proxy
+        try:
+            yield proxy
+        finally:
+            cas.ca_proxy = before
+
+
+def after_it(fault: Fault) -> Fault:
+    """Have the request carried out and answered; then the fault comes, for all later ones."""
+
+    def both(exchange: Exchange) -> None:
+        exchange.send(exchange.forward())
+        fault(exchange)
+
+    return both
+
+
+FAULTS = {
+    "refuses connections": ("GET", "/dir", down()),
+    "503": ("GET", "/dir", answer(503, b"overloaded")),
+    "HTML": ("GET", "/dir", answer(200, b"<html>It works!</html>", {"Content-Type": "text/html"})),
+    "429 with seven hours": ("POST", "/order-plz", problem("rateLimited", 429, {"Retry-After": "25200"})),
+    "hangs": ("GET", "/dir", None),
+    "hangs at the order": ("POST", "/order-plz", None),
+    "dies after newOrder": ("POST", "/order-plz", after_it(Exchange.go_down)),
+    "dies after finalize": ("POST", "/finalize-order/", after_it(Exchange.go_down)),
+}
+
+
+@pytest.mark.row(108)
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("method", "path", "fault"), FAULTS.values(), ids=FAULTS.keys())
+def test_a_first_certificate_comes_from_the_second_ca_within_three_minutes(
+    cas: TwoCas, tmp_path: Path, method: str, path: str, fault: Fault | None, times: int
+) -> None:
+    longest = timedelta()
+    for _ in range(times):
+        cas.restart_clock()
+        cas.ca_proxy.forget()
+        cas.ca_proxy.at(method, path, fault or cas.silent(), times=ALWAYS)
+        before = cas.other.orders_made()
+        try:
+            longest = max(longest, cas.until_ok(tmp_path, 3 * MINUTE))
+        finally:
+            if cas.ca_proxy.is_down:
+                cas.ca_proxy.come_back()
+        assert cas.issuer(tmp_path) == cas.names[1]
+        assert cas.other.orders_made() - before == 1
+        assert cas.orders(tmp_path)[cas.names[1]] == 1
+        shutil.rmtree(tmp_path / "state")
+        shutil.rmtree(tmp_path / "certs")
+    print(f"\n{times} of {times}, after {longest.total_seconds():.0f} s at most")
+
+
+@pytest.mark.row(108)
+@pytest.mark.parametrize("back", [0, 1], ids=["the first", "the second"])
+def test_of_two_cas_that_are_down_the_one_that_is_back_is_used(
+    cas: TwoCas, tmp_path: Path, back: int
+) -> None:
+    """By the schedule of the site, which runs for each CA."""
+    cas.ca_proxy.at("GET", "/dir", answer(503, b"overloaded"), times=ALWAYS)
+    cas.other.stop()
+    try:
+        for _ in range(2):
+            outcome = cas.run(tmp_path)
+            assert outcome.state == "failing"
+            cas.wait(outcome)
+        assert outcome.failure is not None
+        what = outcome.failure.what
+        assert what.startswith(f"no CA of the list gave a certificate: {cas.names[0]}: ")
+        assert f"; {cas.names[1]}: no connection" in what
+        if back == 0:
+            cas.ca_proxy.forget()
+        else:
+            cas.other.start()
+        cas.until_ok(tmp_path, 15 * MINUTE)
+    finally:
+        if back == 0:
+            cas.other.start()
+    assert cas.issuer(tmp_path) == cas.names[back]
+    assert [*cas.orders(tmp_path).values()] == [1 - back, back]
+
+
+@pytest.mark.row(109)
+def test_a_wrong_txt_value_is_wrong_at_every_ca(cas: TwoCas, tmp_path: Path) -> None:
+    """The CA sees another value than we do; the second one is not asked."""
+    folder = tmp_path / "wrong"
+    folder.mkdir()
+    with AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=KEY_SECRET) as elsewhere:
+        elsewhere.add("_acme-challenge.devbox", "TXT", "w" * 43)
+        with (
+            Pebble(folder, elsewhere.nameservers[0], retry_after_s=0) as ca,
+            asked_through(cas, ca, tmp_path / "proxy"),
+        ):
+            for _ in range(4):
+                cas.wait(cas.run(tmp_path))
+            assert cas.orders(tmp_path) == {cas.names[0]: 3, cas.names[1]: 0}
+
+
+@pytest.mark.row(109)
+def test_a_resolver_that_only_the_first_ca_has_is_its_own_fault(cas: TwoCas, tmp_path: Path) -> None:
+    """It gets no answer where every name server has shown us the value."""
+    folder = tmp_path / "blind"
+    folder.mkdir()
+
+    def as_boulder_says(body: bytes) -> bytes:
+        # Pebble calls it unauthorized.
+        return body.replace(b"acme:error:unauthorized", b"acme:error:dns")
+
+    # Nobody listens there.
+    with (
+        Pebble(folder, "127.0.0.1:9", retry_after_s=0) as ca,
+        asked_through(cas, ca, tmp_path / "proxy") as proxy,
+    ):
+        proxy.at("POST", "/authZ/", body_rewritten(as_boulder_says), times=ALWAYS)
+        cas.until_ok(tmp_path, 15 * MINUTE)
+        orders = cas.orders(tmp_path)
+    assert cas.issuer(tmp_path) == cas.other.directory_url
+    assert orders[cas.other.directory_url] == 1
+    assert sum(orders.values()) <= 4
+
+
+@pytest.mark.row(108)
+def test_the_account_at_the_second_ca_is_there_before_it_is_needed(cas: TwoCas, tmp_path: Path) -> None:
+    """Then the binding may be used up, as its secret is good for days only."""
+    cas.until_ok(tmp_path, MINUTE)
+    assert cas.issuer(tmp_path) == cas.names[0]
+    accounts = [path.parent.name for path in (tmp_path / "state").glob("accounts/*/account.json")]
+    assert len(accounts) == 2
+    assert cas.orders(tmp_path) == {cas.names[0]: 1, cas.names[1]: 0}
+    asked = len(cas.other.requests())
+    assert cas.run(tmp_path).state == "ok"
+    assert len(cas.other.requests()) == asked
+
+
+@pytest.mark.row(110)
+@pytest.mark.parametrize("count", [4, pytest.param(None, marks=pytest.mark.soak)], ids=["some", "all"])
+def test_a_switch_that_is_killed_at_any_system_call_is_ended_by_the_next_run(
+    bare: Bed, ca_proxy: FaultProxy, dns: AlidnsEmulator, tmp_path: Path, count: int | None
+) -> None:
+    """The first CA asks for seven hours, so one run asks both; its order in flight, if any, is dropped."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    limited = problem("rateLimited", 429, {"Retry-After": "25200"})
+    with Pebble(folder, dns.nameservers[0], retry_after_s=0, eab_keys={EAB_KID: EAB_KEY}) as other:
+        eab = {"kid": EAB_KID, "hmac_key": EAB_KEY}
+        second = {"directory": other.directory_url, "ca_bundle": str(other.ca_bundle), "eab": eab}
+        bare.config["acme"] = [bare.config["acme"], second]
+
+        def start_anew() -> None:
+            for each in (bare.state, bare.certs):
+                shutil.rmtree(each, ignore_errors=True)
+            bare.certs.mkdir()
+            ca_proxy.forget()
+            ca_proxy.at("POST", "/order-plz", limited, times=ALWAYS)
+
+        start_anew()
+        bare.write()
+        calls = watched(bare)
+        killed = 0
+        for call in evenly(calls, count):
+            start_anew()
+            before = other.orders_made()
+            run = strace.killed(bare.command("--once"), call)
+            if run.code == 0:
+                continue  # it polled less often than the watched one
+            assert run.code == -signal.SIGKILL, run.said
+            killed += 1
+            placed = other.orders_made() - before
+            is_known = bool(bare.state_of().get("order"))
+            done = bare.run("--once")
+            assert done.returncode == 0, f"killed at {call}\n{run.said}{done.stdout}{done.stderr}"
+            placed_next = other.orders_made() - before - placed
+            assert max(placed, placed_next) <= 1, call
+            assert not (is_known and placed_next), call
+            assert bare.orders() == 0
+            assert (litter(bare), txt_of_ours(bare), is_pair(bare.certs)) == ([], [], True), call
+            state = bare.state_of()
+            assert (state["order"], state.get("orders", {})) == (None, {}), call
+        print(f"\nkilled {killed} of {len(calls)} calls; orders per run max 1")
+        assert killed
