@@ -13,20 +13,25 @@ from pathlib import Path
 import pytest
 from support.commands import completed
 from support.private_host import trust_stores, written_over
+from support.roots import made_root, make_ca
 
-from certbotless.base.clock import SystemClock
 from certbotless.sandbox.host import require_private_host
-from certbotless.state.local_ca import CaFiles, LocalCaFolder
-from certbotless.world import local_ca
 
 _TREES = (Path("/etc"), Path("/usr/local/share/ca-certificates"))
 _CERTS = Path("/etc/ssl/certs")
 _BUNDLE = _CERTS / "ca-certificates.crt"
-# Workers of pytest may share a private host.
-_OF_OTHER_TESTS = {
-    *("passwd", "group", "shadow", "gshadow", "subuid", "subgid", ".pwd.lock"),
-    *("hosts", "resolv.conf"),
-}
+# What others in a private host may change begins so, with what useradd(8) has beside it for a moment.
+_OF_OTHER_TESTS = (
+    "passwd",
+    "group",
+    "shadow",
+    "gshadow",
+    "subuid",
+    "subgid",
+    ".pwd.lock",
+    "hosts",
+    "resolv.conf",
+)
 _STORES = "system,docker,podman,containerd"
 _LONG_AGO = (1_600_000_000, 1_600_000_000)
 
@@ -38,7 +43,7 @@ def contents() -> dict[str, tuple[object, ...]]:
     """
     found = dict[str, tuple[object, ...]]()
     for path in (path for tree in _TREES for path in [tree, *sorted(tree.rglob("*"))]):
-        if path.name.rstrip("-") in _OF_OTHER_TESTS:
+        if path.parent == Path("/etc") and path.name.startswith(_OF_OTHER_TESTS):
             continue
         stat = path.lstat()
         facts = (stat.st_mode, stat.st_uid, stat.st_gid)
@@ -64,11 +69,7 @@ def stores() -> Iterator[None]:
 @pytest.fixture
 def file(tmp_path: Path, stores: None) -> Path:
     """A configuration whose service has a port, and a CA."""
-    (tmp_path / "state").mkdir(0o700)
-    made = local_ca.make("devbox", ("lan", "devbox", "10.0.0.0/8"), SystemClock().now())
-    LocalCaFolder(tmp_path / "state").make(
-        CaFiles(made.facts, made.root_pem, made.issuing_pem, made.issuing_key)
-    )
+    make_ca(tmp_path / "state", ("lan", "devbox", "10.0.0.0/8"))
     file = tmp_path / "config.yaml"
     file.write_text(
         f"state_dir: {tmp_path / 'state'}\ncerts_dir: {tmp_path / 'certs'}\n"
@@ -119,15 +120,10 @@ def beside(files: Mapping[str, bytes | str]) -> Iterator[dict[str, tuple[object,
             folder.rmdir()
 
 
-def other_root() -> bytes:
-    """Return the root of another machine's CA."""
-    return local_ca.make("other", ("lan",), SystemClock().now()).root_pem
-
-
 def test_install_and_uninstall_leave_every_file_as_it_was(file: Path) -> None:
     """Bytes, modes, owners, links and times of all of /etc, beside files of others of each kind."""
-    other, elsewhere = other_root(), file.parent / "elsewhere.crt"
-    elsewhere.write_bytes(other_root())
+    other, elsewhere = made_root(), file.parent / "elsewhere.crt"
+    elsewhere.write_bytes(made_root())
     files: dict[str, bytes | str] = {
         "/usr/local/share/ca-certificates/corporate.crt": other,
         "/usr/local/share/ca-certificates/certbotless-00000000.crt": other,
@@ -206,13 +202,13 @@ def test_files_of_others_at_our_places_are_not_touched(file: Path) -> None:
     mine.write_text("mine\n")
     root = (file.parent / "state/local-ca/root.pem").read_text()
     files: dict[str, bytes | str] = {
-        f"/usr/local/share/ca-certificates/certbotless-{short(root)}.crt": other_root(),
+        f"/usr/local/share/ca-certificates/certbotless-{short(root)}.crt": made_root(),
         "/etc/docker/certs.d/devbox:5000/ca.crt": b"of another program\n",
         "/etc/containers/certs.d/devbox:5000/ca.crt": str(mine),
         "/etc/containerd/certs.d/devbox:5000/hosts.toml": (
             b'ca = "/etc/containerd/certs.d/devbox:5000/ca.crt"'
         ),
-        "/etc/containerd/certs.d/10.79.40.213:5000/ca.crt": root.encode() + other_root(),
+        "/etc/containerd/certs.d/10.79.40.213:5000/ca.crt": root.encode() + made_root(),
     }
     with beside(files) as before:
         said = trust(file, "install", "--to", _STORES, code=1)

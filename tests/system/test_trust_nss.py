@@ -11,13 +11,11 @@ from pathlib import Path
 import pytest
 from support.children import DONE, run_in_child
 from support.commands import completed
+from support.roots import made_root, make_ca
 
-from certbotless.base.clock import SystemClock
 from certbotless.cli.main import main
 from certbotless.cli.trust import run  # noqa: F401  (the child may not read this checkout)
 from certbotless.sandbox.host import require_private_host
-from certbotless.state.local_ca import CaFiles, LocalCaFolder
-from certbotless.world import local_ca
 
 # Workers of pytest may share a private host: each has a person of its own.
 _UID = 4713 + os.getpid() % 1000
@@ -70,8 +68,7 @@ def home() -> Iterator[Path]:
         first, *others = (home / place for place in _PLACES)
         as_alice("mkdir", "-p", *(path.parent for path in (first, *others)), first)
         as_alice("certutil", "-N", "--empty-password", "-d", f"sql:{first}")
-        other = local_ca.make("other", ("lan",), SystemClock().now()).root_pem
-        as_alice("certutil", "-A", "-a", "-t", "C,,", "-n", _OTHER, "-d", f"sql:{first}", given=other)
+        as_alice("certutil", "-A", "-a", "-t", "C,,", "-n", _OTHER, "-d", f"sql:{first}", given=made_root())
         for each in others:
             as_alice("cp", "-r", first, each)
         yield home
@@ -82,11 +79,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A configuration with a CA, in a folder that only root may enter."""
-    (tmp_path / "state").mkdir(0o700)
-    made = local_ca.make("devbox", ("lan", "devbox", "10.0.0.0/8"), SystemClock().now())
-    LocalCaFolder(tmp_path / "state").make(
-        CaFiles(made.facts, made.root_pem, made.issuing_pem, made.issuing_key)
-    )
+    make_ca(tmp_path / "state", ("lan", "devbox", "10.0.0.0/8"))
     file = tmp_path / "config.yaml"
     file.write_text(
         f"state_dir: {tmp_path / 'state'}\ncerts_dir: {tmp_path / 'certs'}\n"
@@ -162,6 +155,24 @@ def test_what_keeps_it_from_that_is_said(file: Path, home: Path) -> None:
     (home / "password").unlink()
     assert "libnss3-tools" in trust(file, "install", "--to", "nss", code=1, first=_WITHOUT_CERTUTIL)
     assert "start the browser once" in trust(file, "install", "--to", "nss", sudo=False, code=1)
+
+
+def test_a_link_in_a_home_leads_root_nowhere(file: Path, home: Path) -> None:
+    """Neither to a database that the person may not write, nor away from the others; and nobody is nobody."""
+    theirs = file.parent / "theirs"
+    shutil.copytree(home / _PLACES[0], theirs)
+    theirs.chmod(0o700)
+    before = {path.name: path.read_bytes() for path in theirs.iterdir()}
+    link = home / ".mozilla/firefox/00000000.default"
+    as_alice("ln", "-s", theirs, link)
+    said = trust(file, "install", "--to", "nss")
+    assert str(link) not in said
+    assert str(home / _PLACES[0]) in said
+    trust(file, "uninstall", "--to", "nss")
+    link.unlink()
+    assert {path.name: path.read_bytes() for path in theirs.iterdir()} == before
+    said = trust(file, "install", "--to", "nss", code=1, first=("env", "SUDO_USER=nobody-at-all"))
+    assert "start the browser once" in said
 
 
 def test_only_the_stores_of_the_machine_need_root(

@@ -117,7 +117,8 @@ def _databases() -> list[Path]:
     account, home = person
     with as_user(account.pw_uid, account.pw_gid), suppress(OSError):
         found = [path for place in _PLACES for path in sorted(home.glob(place))]
-        return [path for path in found if (path / _DATABASE).is_file()]
+        # Not `Path.is_file`, which fails at a link to what the person may not read.
+        return [path for path in found if os.path.isfile(path / _DATABASE)]
     return []
 
 
