@@ -222,8 +222,12 @@ class Site(_Section):
 
     @property
     def rules(self) -> dict[str, AddressRule]:
-        """How the address is found, for each type of record."""
-        return {"A": self.address, "AAAA": self.address6}
+        """How the address is found, for each type of record.
+
+        Of a local site without records it is published nowhere, so `auto` needs no default route.
+        """
+        is_alone = self.is_local and self.address.kind == "auto" and not self._record_names
+        return {"A": AddressRule("alone") if is_alone else self.address, "AAAA": self.address6}
 
     @property
     def wanted_records(self) -> list[tuple[str, str]]:
@@ -232,8 +236,12 @@ class Site(_Section):
 
     def names_with(self, type_: str) -> tuple[str, ...]:
         """Every name that has a record of ours of this type: the domain, then the others, sorted."""
+        return () if self.rules[type_].kind == "none" else self._record_names
+
+    @property
+    def _record_names(self) -> tuple[str, ...]:
         records = self.records or ("none" if self.is_local else "domain")
-        if records == "none" or self.rules[type_].kind == "none":
+        if records == "none":
             return ()
         others = self.all_names if records == "all" else ()
         return (self.domain, *(name for name in others if name != self.domain and has_record(name)))

@@ -46,12 +46,13 @@ class AddressRule:
     """How the wanted LAN address is found.
 
     Attributes:
-        kind: by the default route, by an interface or a network of this machine, as written, or not at all.
+        kind: by the default route (auto), by that or else by the only interface to a LAN (alone), by an
+            interface or a network of this machine, as written, or not at all.
         value: the interface's name, the network as ``10.0.0.0/8``, or the address; else empty.
         version: of IP: 4 for the A record, 6 for the AAAA record.
     """
 
-    kind: Literal["auto", "interface", "network", "literal", "none"]
+    kind: Literal["auto", "alone", "interface", "network", "literal", "none"]
     value: str = ""
     version: IPVersion = 4
 

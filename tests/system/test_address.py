@@ -80,6 +80,19 @@ def test_without_a_default_route_auto_has_no_address_and_the_others_have() -> No
     assert (by_name, by_network) == ("10.79.40.213", "10.79.40.213")
 
 
+def test_a_site_without_records_is_met_at_the_only_interface_where_there_is_no_default_route() -> None:
+    """As without Internet. Containers and a tunnel do not count; another interface does."""
+    of_a_site = ASK.replace("domain: a.test", "ca: local, domain: devbox").replace(
+        "sites[0], key)", "sites[0].rules, 'get')('A')"
+    )
+    alone = [interface("eth0", LAN), "ip link set peer-eth0 down"]
+    beside = [bridge("docker0", "172.17.0.1"), interface("wg0", "10.8.0.2"), "ip link set peer-wg0 down"]
+    hidden = ["ip link set peer-docker0 down", "ip link set peer-docker0 name veth1"]
+    assert ask(["auto"], *alone, *beside, *hidden, "ip link set port-docker0 down", script=of_a_site) == [LAN]
+    (told,) = ask(["auto"], *alone, interface("eth1", "192.168.1.20"), script=of_a_site)
+    assert told.startswith("refused: this machine has no default route")
+
+
 def test_a_default_route_that_leads_nowhere_is_none() -> None:
     for kind in ("unreachable", "blackhole", "prohibit"):
         (told,) = ask(["auto"], interface("eth0", "10.79.40.213"), f"ip route add {kind} default")

@@ -63,6 +63,15 @@ def refusal(rule: AddressRule, where: Host) -> AddressError:
     return caught.value
 
 
+def test_a_site_without_records_needs_no_default_route_where_one_interface_leads_to_the_lan() -> None:
+    """One that has a record does, as what is published must not follow a pulled cable."""
+    alone = Host((LO, ETH0, WLAN0, TUNNEL), interface="wlan0")
+    assert choose(AddressRule("alone"), alone) == str(WLAN0.ip)
+    assert choose(AddressRule("alone"), host(LO, ETH0, WLAN0, by=ETH0)) == str(ETH0.ip)
+    for rule, where in ((AUTO, alone), (AddressRule("alone"), host(LO, ETH0, WLAN0))):
+        assert refusal(rule, where).message == "this machine has no default route, so no LAN address"
+
+
 # --- which address is meant ---------------------------------------------------------------------------------
 
 

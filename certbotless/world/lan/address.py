@@ -9,9 +9,12 @@ Sources: RFC 1918, RFC 5737 (IPv4); RFC 4193 (ULA); RFC 4862 section 5.4 (tentat
 RFC 8981 (temporary); how docker, libvirt, CNI, WireGuard and Tailscale name interfaces.
 """
 
+import fcntl
 import re
 import socket
+import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 from pathlib import Path
@@ -55,6 +58,9 @@ _NOT_LAN = re.compile(rf"{_DOCKER.pattern}|(virbr|veth|cni|tun|wg|tailscale).*")
 _RT_SCOPE_UNIVERSE = 0
 _TEMPORARY, _DAD_FAILED, _DEPRECATED, _TENTATIVE, _PERMANENT = 0x01, 0x08, 0x20, 0x40, 0x80
 
+# netdevice(7), linux/if.h.
+_SIOCGIFFLAGS, _IFF_UP, _IFF_LOOPBACK = 0x8913, 0x1, 0x8
+
 # Of IPv6, the first that is so counts.
 _FAULTS = {
     _TEMPORARY: "is temporary",
@@ -95,6 +101,8 @@ class Host:
         source: of IPv4, the source address of the default route; None without such a route.
         interface: of IPv6, the name of the interface that the default route leaves by, or IPv4's where
             IPv6 has none; empty without one. Its source address is of no use: it is mostly a global one.
+            Of IPv4, the only interface to a LAN of a machine without a default route, as one without Internet
+            may be; empty for any other. Where there are two, a pulled cable must not lead to the other one.
         is_in_container: we run in a container that has a network of its own.
     """
 
@@ -146,8 +154,10 @@ def choose(rule: AddressRule, host: Host) -> str:
         network = ip_network(rule.value)
         asked = [each for each in host.addresses if each.ip in network]
         where = Text("in network {}", rule.value)
-    elif rule.kind == "auto" and rule.version == 4:
+    elif rule.kind in ("auto", "alone") and rule.version == 4:
         asked = [each for each in host.addresses if each.ip == host.source]
+        if rule.kind == "alone" and host.source is None:
+            asked = [each for each in host.addresses if each.interface == host.interface]
         where = Text("of the default route")
     else:
         interface = rule.value or host.interface
@@ -160,7 +170,8 @@ def choose(rule: AddressRule, host: Host) -> str:
             return str(min(fit, key=lambda each: each.ip != host.source).ip)
         return str(min(fit, key=lambda each: (not each.is_fixed, int(each.ip))).ip)
 
-    if rule.kind == "auto" and host.source is None and not host.interface:
+    is_lost = host.source is None and (rule.version == 4 or not host.interface)
+    if rule.kind in ("auto", "alone") and is_lost and not asked:
         text = Text("this machine has no default route, so no LAN address")
     elif not asked:
         text = Text("this machine has no {} {}", noun, where)
@@ -178,7 +189,7 @@ def _objection(each: LocalAddress, rule: AddressRule, host: Host) -> str:
     if not any(each.ip in network for network in _LAN[rule.version]):
         return Text(_STRANGER[rule.version])
     # The source of IPv4's default route does not have to last: the machine has no other way to be reached.
-    if each.fault and (rule.kind != "auto" or rule.version == 6):
+    if each.fault and (rule.kind not in ("auto", "alone") or rule.version == 6):
         return each.fault
     # An interface that the user named is the one that is meant, whatever its name.
     if rule.kind == "interface":
@@ -225,7 +236,8 @@ def _fault(version: IPVersion, each: netlink.KernelAddress) -> str:
 def _host(version: IPVersion) -> Host:
     addresses, is_inside = local_addresses(version), _is_in_container()
     if version == 4:
-        return Host(addresses, source=_default_source(), is_in_container=is_inside)
+        source = _default_source()
+        return Host(addresses, source, "" if source else _only_interface(), is_inside)
     return Host(addresses, interface=_default_interface(addresses), is_in_container=is_inside)
 
 
@@ -237,6 +249,19 @@ def _default_source() -> IPv4Address | None:
         except OSError:
             return None
         return IPv4Address(probe.getsockname()[0])
+
+
+def _only_interface() -> str:
+    """Return the name of the interface to a LAN that an admin has set up; empty where there is not one."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):  # it has gone
+                answer = fcntl.ioctl(asked, _SIOCGIFFLAGS, struct.pack("16sH14x", name.encode(), 0))
+                (flags,) = struct.unpack_from("H", answer, 16)
+                if flags & _IFF_UP and not flags & _IFF_LOOPBACK and not _NOT_LAN.fullmatch(name):
+                    found.append(name)
+    return found[0] if len(found) == 1 else ""
 
 
 def _default_interface(addresses: tuple[LocalAddress, ...]) -> str:
