@@ -17,7 +17,9 @@ def litter(bed: Bed) -> list[str]:
     """Return what is of no use any more: temporary names, half a generation, the key of no order."""
     below = [*bed.certs.rglob("*"), *bed.state.rglob("*")]
     hidden = [path for path in below if path.name.startswith(".") and path.name != ".certbotless"]
-    halves = [path for path in below if path.name[:2] == "20" and not (path / "meta.json").exists()]
+    # A root of the local CA is a file, by its digest, which may begin so.
+    folders = [path for path in below if path.name[:2] == "20" and path.is_dir()]
+    halves = [path for path in folders if not (path / "meta.json").exists()]
     return [str(path) for path in (*hidden, *halves, *bed.state.rglob("*.order.key"))]
 
 
