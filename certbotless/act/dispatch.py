@@ -20,7 +20,6 @@ from ..model.decision import Step
 from ..model.observation import Observation
 from ..world.acme.challenge import sweep
 from .context import SiteContext
-from .stand_ins import make_account
 
 if TYPE_CHECKING:
     from .certificate import CertificateSteps
@@ -95,6 +94,8 @@ def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
         case "dry_run":
             _certificate(ctx, step.target).rehearse(seen)
         case "account":
+            from .stand_ins import make_account
+
             make_account(ctx, step.target)
         case "redeploy" | "deploy":
             _serve(step, seen, ctx)

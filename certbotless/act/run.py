@@ -48,7 +48,6 @@ from .context import Edges, SiteContext
 from .dispatch import announce, take
 from .shared import Turns, hold_others, release_others
 from .sharing import SharedTargets
-from .stand_ins import note_failed, note_given
 
 logger = logging.getLogger(__name__)
 
@@ -296,9 +295,15 @@ class _SiteRun:
     def _note_given(self, seen: Observation) -> None:
         """Forget what failed at CAs, if a certificate has come: one that was collected may be an old one."""
         origin = self._ctx.store.look().origin
-        if origin is not None and is_issued_since(origin, self._began, self._clock.now()):
-            names = [each.name for each in self._ctx.goal.authorities(seen) if each.id == origin.directory]
-            note_given(self._ctx, *names[:1])
+        if origin is None or not is_issued_since(origin, self._began, self._clock.now()):
+            return
+        failures = self._file.state.failures
+        self._file.change(failures={key: each for key, each in failures.items() if not is_order(key)})
+        for each in self._ctx.goal.authorities(seen):
+            if each.name and each.id == origin.directory:
+                from .stand_ins import note_given  # noqa: PLC0415  (only a list of CAs needs it)
+
+                note_given(self._ctx, each.name)
 
     def _ruled_out(self, step: Step, exc: CertbotlessError) -> set[str]:
         is_of_account = (
@@ -335,7 +340,9 @@ class _SiteRun:
         self._file.change(failures=failures | noted)
         if self._site.certificate and isinstance(exc, CertificateRefused):
             hold_others(self._ctx, seen, failure)
-        if step.action == "order":
+        if step.action == "order" and step.target:
+            from .stand_ins import note_failed  # noqa: PLC0415  (as above)
+
             note_failed(self._ctx, step.target, exc)
         self._ctx.keep_failure(key, exc)
 

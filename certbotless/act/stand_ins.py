@@ -3,10 +3,8 @@
 import logging
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from ..base.errors import CertbotlessError, Interrupted, IssueError
-from ..model import decision
 from ..model.memory import CaTrouble, SiteState
 from ..state.order_guard import OrderGuard
 from ..state.site import Accounts
@@ -16,10 +14,8 @@ logger = logging.getLogger(__name__)
 
 
 def note_failed(ctx: SiteContext, name: str, exc: CertbotlessError, *, is_order: bool = True) -> None:
-    """Remember that a try at a CA failed; nothing where the file has only one."""
-    if name:
-        found = after_failure(ctx.state, name, exc, ctx.clock.now(), is_order=is_order)
-        ctx.file.put("troubles", name, found)
+    """Remember that a try at a CA failed."""
+    ctx.file.put("troubles", name, after_failure(ctx.state, name, exc, ctx.clock.now(), is_order=is_order))
 
 
 def after_failure(
@@ -40,14 +36,12 @@ def after_failure(
 
 def note_given(ctx: SiteContext, name: str) -> None:
     """Remember that a CA has given a certificate."""
-    ctx.file.change(**after_certificate(ctx.state, name))
+    ctx.file.change(troubles=after_certificate(ctx.state, name))
 
 
-def after_certificate(state: SiteState, name: str) -> dict[str, Any]:
-    """Return what changes in the state with a certificate: no failure of an order is one any more."""
-    failures = {key: each for key, each in state.failures.items() if not decision.is_order(key)}
-    troubles = {n: replace(each, faults=0) for n, each in state.troubles.items() if n != name}
-    return {"failures": failures, "troubles": troubles}
+def after_certificate(state: SiteState, name: str) -> dict[str, CaTrouble]:
+    """Return what is remembered of the CAs after one has given a certificate: no fault counts any more."""
+    return {other: replace(each, faults=0) for other, each in state.troubles.items() if other != name}
 
 
 def make_account(ctx: SiteContext, name: str) -> None:

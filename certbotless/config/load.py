@@ -18,8 +18,8 @@ from ..base.checked import default_of
 from ..base.errors import ConfigError, ValueFault, reason_of
 from ..base.names import certified_name, is_in_zone
 from ..base.words import N_, Text
-from . import account, certified, environment, stand_ins, yaml_document
-from .settings import DOCKER_SOCKET, Config, Docker, Http, Site, target_name
+from . import account, certified, environment, yaml_document
+from .settings import DOCKER_SOCKET, NEED_EAB, Config, Docker, Http, Site, target_name
 from .yaml_document import Document, Fault
 
 # None is a name that is wrong by itself, or absent.
@@ -115,7 +115,11 @@ def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -
     def name(value: Any, *path: str | int) -> str | None:
         return None if value is None or path in wrong else certified_name(value)
 
-    yield from stand_ins.check(doc)
+    acme = doc.data.get("acme")
+    if isinstance(acme, list) or (isinstance(acme, dict) and acme.get("directory") in NEED_EAB):
+        from . import stand_ins  # noqa: PLC0415  (most files need nothing of it)
+
+        yield from stand_ins.check(doc)
     yield from account.check(doc)
     yield from _check_places(doc)
     sites = _mappings(doc.data.get("sites"))

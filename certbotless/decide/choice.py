@@ -15,10 +15,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from ..base.clock import is_believable
-from ..base.errors import StoreError
 from ..model.authority import fits
 from ..model.decision import Step
-from ..model.ledger import Limit, limit_on, next_order
 from ..model.reason import Reason, Why, because
 from ..model.situation import Situation
 
@@ -43,8 +41,9 @@ def order_steps(
     Args:
         held_back: returns a step with the moment before which it must not be taken.
     """
-    authorities = situation.goal.authorities(situation.seen)
-    names = [situation.intent.ca] if situation.intent.ca else [each.name for each in authorities]
+    names = [each.name for each in situation.goal.authorities(situation.seen)]
+    if situation.intent.ca:
+        names = [situation.intent.ca]
     steps: list[Step] = []
     for name in names:
         if steps and not _has_failed(steps[-1], situation):
@@ -54,16 +53,6 @@ def order_steps(
     if len(steps) == 1 < len(names):
         steps = [_at_last_part(steps[0], situation)]
     return _in_turn(steps, situation)
-
-
-def our_limit(situation: Situation, name: str) -> Limit | None:
-    """Return which limit of ours forbids an order at a CA now. An order in flight was counted before."""
-    seen, remembered, ledger = situation.seen, situation.remembered, situation.ledger
-    authority = situation.goal.authority(seen, name)
-    if not authority.is_acme or remembered.order_at(authority.id) or isinstance(ledger, StoreError):
-        return None
-    planned = next_order(seen.at, authority.id, situation.goal.site.all_names, seen.in_hand, remembered)
-    return limit_on(ledger, *planned)
 
 
 def account_steps(situation: Situation) -> list[Step]:
@@ -87,7 +76,7 @@ def _has_failed(step: Step, situation: Situation) -> bool:
     )
     faults = trouble.faults if trouble else 0
     is_at_end = facts is not None and facts.ends_soon(seen.at)
-    if is_at_end and not situation.intent.ignore_ledger and our_limit(situation, step.target):
+    if is_at_end and not situation.intent.ignore_ledger and situation.our_limit(step.target):
         return True
     if _has_valid(situation):
         return is_at_end and faults > 0
@@ -109,7 +98,7 @@ def _has_valid(situation: Situation) -> bool:
 
 def _fault_of(step: Step, situation: Situation) -> str:
     """Return why the next CA is asked, in words."""
-    if (limit := our_limit(situation, step.target)) is not None:
+    if (limit := situation.our_limit(step.target)) is not None:
         return limit.reason
     failure = situation.remembered.failures.get(step.key)
     return failure.what if failure else ""
@@ -163,7 +152,7 @@ def _is_useless(step: Step, situation: Situation) -> bool:
     if situation.intent.ignore_ledger:
         return False
     is_limited = failure is not None and failure.limited_until is not None and now < failure.limited_until
-    return is_limited or our_limit(situation, step.target) is not None
+    return is_limited or situation.our_limit(step.target) is not None
 
 
 def _failed_just_now(step: Step, situation: Situation) -> bool:

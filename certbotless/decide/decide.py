@@ -5,7 +5,7 @@ hand-edited record and a recreated container need no special case. It depends on
 kinds, and `Failure` has marks for what matters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -21,7 +21,6 @@ from ..model.observation import Observation, unseen
 from ..model.reason import Reason, Why, because
 from ..model.renewal import first_look, is_due, is_look_due, renewal_moment
 from ..model.situation import Goal, Situation
-from .choice import account_steps, order_steps, our_limit
 from .deploy import deploy_steps, redeploy_steps
 from .record import list_steps, record_steps
 from .shared import take_steps
@@ -33,7 +32,7 @@ def decide(situation: Situation) -> Decision:
     facts, told = seen.in_hand.facts, state.renewal
     drawn = told.moment if told and told.is_of(facts) else None
     why, hold = _reasons_to_order(situation, drawn), partial(_held_back, situation=situation)
-    order = order_steps(situation, why, hold) if why else []
+    order = _order_steps(situation, why, hold) if why else []
     take = take_steps(situation)
     steps = [
         *([Step("clean-up", because(Why.TXT_LEFT))] if state.txt else ()),
@@ -59,7 +58,7 @@ def decide(situation: Situation) -> Decision:
         *_rebuild_steps(seen, state),
         *_note_steps(seen, state),
         *([] if order else _renewal_info_steps(situation)),
-        *account_steps(situation),
+        *_account_steps(situation),
     ]
     problems = seen.problems
     is_counted = situation.goal.authority(seen).is_acme
@@ -184,6 +183,25 @@ def _reasons_to_order(situation: Situation, drawn: datetime | None) -> tuple[Rea
     return ()
 
 
+def _order_steps(
+    situation: Situation, why: tuple[Reason, ...], hold: Callable[[Step], Step]
+) -> Sequence[Step]:
+    goal = situation.goal
+    if goal.site.is_local or not goal.config.has_stand_ins:
+        return [hold(Step("order", why))]
+    from .choice import order_steps  # noqa: PLC0415  (only a list of CAs needs it)
+
+    return order_steps(situation, why, hold)
+
+
+def _account_steps(situation: Situation) -> Sequence[Step]:
+    if not situation.seen.accountless:
+        return ()
+    from .choice import account_steps  # noqa: PLC0415  (as above)
+
+    return account_steps(situation)
+
+
 def _lacks_address(situation: Situation) -> bool:
     """Whether the certificate is to be for the LAN address too, which is not known now."""
     return situation.goal.site.with_address and not situation.seen.address
@@ -247,7 +265,7 @@ def _held_back(step: Step, situation: Situation) -> Step:
         waits.append((RELEASED, Reason(Why.OLD_CLOCK)))
     if step.action == "order" and isinstance(ledger, StoreError) and _is_counted(step, situation):
         waits.append((seen.at + situation.goal.config.check_every, Reason(Why.FAULT, (ledger.message,))))
-    elif step.action == "order" and not intent.ignore_ledger and (limit := our_limit(situation, step.target)):
+    elif step.action == "order" and not intent.ignore_ledger and (limit := situation.our_limit(step.target)):
         waits.append((limit.until, Reason(Why.OUR_LIMIT, (limit.reason,))))
     if not waits:
         return step

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from ..base.errors import StoreError
 from ..config.settings import Config, Site
 from .authority import Authority, authorities_of
 from .decision import NOTHING_ASKED, Intent
-from .ledger import Ledger
+from .ledger import Ledger, Limit, limit_on, next_order
 from .memory import SiteState
 from .observation import Observation
 
@@ -46,3 +47,13 @@ class Situation:
     remembered: SiteState
     ledger: Ledger = ()
     intent: Intent = NOTHING_ASKED
+
+    def our_limit(self, name: str = "") -> Limit | None:
+        """Return which limit of ours forbids an order at a CA now. An order in flight was counted before."""
+        seen, remembered = self.seen, self.remembered
+        authority = self.goal.authority(seen, name)
+        is_counted = authority.is_acme and remembered.order_at(authority.id) is None
+        if not is_counted or isinstance(self.ledger, StoreError):
+            return None
+        planned = next_order(seen.at, authority.id, self.goal.site.all_names, seen.in_hand, remembered)
+        return limit_on(self.ledger, *planned)

@@ -2,16 +2,19 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.fakes import EPOCH, FakeClock, FakeZone, ZoneServer
+from support.scripted_ca import ScriptedCa
 from support.views import NOTHING, view
 
 from certbotless.cli.doctor import authority, finding, service
 from certbotless.cli.doctor.finding import Case, Finding
 from certbotless.config import load
 from certbotless.model.ledger import Entry
+from certbotless.model.memory import CaTrouble
 from certbotless.model.records import Record
 from certbotless.world import registry
 from certbotless.world.acme.account import CaView
@@ -130,6 +133,69 @@ def test_the_orders_that_are_left_are_counted_for_these_names() -> None:
         authority.limits(found, view(of=site, published=NOTHING), ledger)
         assert only(found).level == level
         assert words in only(found).text
+
+
+# --- several CAs --------------------------------------------------------------------------------------------
+
+
+def case_of_two(*directories: str, state_dir: Path) -> Case:
+    fields = {
+        "acme": [{"directory": directory} for directory in directories],
+        "aliyun": {"access_key_id": "id", "access_key_secret": "secret"},
+        "state_dir": str(state_dir),
+        "sites": [{"domain": DOMAIN, "zone": ZONE}],
+    }
+    return Case(load.parse(json.dumps(fields).encode(), "test.json"), FakeClock(), lambda _: None)
+
+
+def test_who_cannot_reach_one_ca_is_told_which_of_the_list_it_reaches(tmp_path: Path) -> None:
+    nobody, nobody_either = "https://127.0.0.1:1/dir", "https://127.0.0.1:2/dir"
+    with ScriptedCa(FakeZone(ZONE)) as ca:
+        found = case_of_two(nobody, "https://there.test/dir", state_dir=tmp_path)
+        there = replace(found.config.cas[1], directory=ca.directory)
+        found.config = replace(found.config, acme=(found.config.cas[0], there))
+        seen = authority.examine(found, {})
+    assert [acme.url for acme, _ in seen] == [ca.directory]
+    told = {(each.check, each.about): each for each in found.findings}
+    assert told["CA", nobody].level == "fail"
+    reached = f"; this machine reaches {ca.directory}: put it before {nobody} in acme"
+    assert told["CA", nobody].cure.endswith(reached)
+    assert told["CA", ca.directory].level == told["account", ca.directory].level == "ok"
+    found = case_of_two(nobody, nobody_either, state_dir=tmp_path)
+    assert authority.examine(found, {}) == []
+    assert all("reaches none of the CAs in acme" in each.cure for each in found.findings)
+
+
+def test_an_account_that_could_not_be_made_ahead_fails_with_its_cause(tmp_path: Path) -> None:
+    found = case_of_two("https://a.test/dir", "https://b.test/dir", state_dir=tmp_path)
+    trouble = CaTrouble(at=EPOCH, what="the MAC is wrong", hint="copy it again", since=EPOCH)
+    none = CaView("none", "", None, (), False, None)
+    for known, level in ((trouble, "fail"), (None, "ok")):
+        found.findings.clear()
+        authority.account(found, found.config.cas[1], none, known)
+        assert only(found).level == level
+    authority.account(found, found.config.cas[1], none, trouble)
+    assert found.findings[-1].text == "there is none, and none can be made: the MAC is wrong"
+    assert found.findings[-1].cure == "copy it again"
+
+
+def test_caa_and_limits_are_tested_for_each_ca(tmp_path: Path) -> None:
+    """CAA allows the first alone; what to add has the name that the second one publishes."""
+    found = case_of_two("https://a.test/dir", "https://b.test/dir", state_dir=tmp_path)
+    (site,) = found.config.sites
+    first, other = (CaView("none", "", None, (name,), False, None) for name in ("a.test", "b.test"))
+    found.cas = list(zip(found.config.cas, (first, other), strict=True))
+    zone = FakeZone(ZONE, [Record(DOMAIN, "CAA", '0 issue "a.test"', 600)])
+    with ZoneServer(zone) as server:
+        authority.caa(found, site, ZONE, configured(server.place))
+    authority.limits(found, view(of=site, published=NOTHING), [])
+    told = [(each.check, each.about.partition(" at ")[2], each.level) for each in found.findings]
+    urls = ["https://a.test/dir", "https://b.test/dir"]
+    assert told == [
+        *(("CAA", url, level) for url, level in zip(urls, ("ok", "fail"), strict=True)),
+        *(("limits", url, "ok") for url in urls),
+    ]
+    assert '0 issue "b.test; validationmethods=dns-01"' in found.findings[1].cure
 
 
 # --- lines --------------------------------------------------------------------------------------------------

@@ -205,6 +205,16 @@ def test_domains_stand_in_any_order_with_options(flags: list[str]) -> None:
         assert asked == {flag.strip("-").replace("-", "_") for flag in flags}
 
 
+def test_a_ca_that_is_asked_alone_is_one_of_the_file(box: Box, told: Told) -> None:
+    asked = ["--renew-now", "--ca", "litessl"]
+    assert_refused(
+        box, told, asked, 2, "certbotless: acme has no CA 'litessl'; there is https://127.0.0.1:1/dir"
+    )
+    assert_refused(box, told, ["--ca", "litessl", "--once"], 2, "certbotless: --ca goes with --renew-now")
+    args = parse(["--renew-now", "a.example.com", "--ca", "litessl", "--dry-run"])
+    assert (args.only_ca, args.domains, args.dry_run) == ("litessl", ["a.example.com"], True)
+
+
 # --- the configuration --------------------------------------------------------------------------------------
 
 

@@ -61,6 +61,26 @@ def test_a_good_file_is_good_for_both(text: str) -> None:
     assert is_good(text)
 
 
+LIST = "[{key_type: rsa2048}, {directory: litessl, eab: {kid: k, hmac_key: h}}]"
+
+
+@pytest.mark.parametrize(
+    ("acme", "path"),
+    [
+        (LIST, ""),
+        ("[{}, {directory: litessl}]", "$.acme[1]"),
+        ("[{}, {directory: nobody}]", "$.acme[1].directory"),
+        ("[]", "$.acme"),
+        ("letsencrypt", "$.acme"),
+        (f"[{', '.join(['{directory: https://a.test/d}'] * 5)}]", "$.acme"),
+    ],
+)
+def test_a_list_of_cas_is_known_to_the_schema(acme: str, path: str) -> None:
+    text = text_of().replace("acme: {}", f"acme: {acme}")
+    assert faults(text) == ([path] if path else [])
+    assert is_good(text) is (not path)
+
+
 @pytest.mark.parametrize(
     ("parts", "path"),
     [

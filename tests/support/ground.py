@@ -43,9 +43,10 @@ class Ground:
         self.ca_proxy.forget()
         self.api_proxy.forget()
 
-    def run(self, home: Path, *, asks_again: bool = False) -> Outcome:
+    def run(self, home: Path, *, asks_again: bool = False, intent: Intent | None = None) -> Outcome:
         """Make the facts of the site true; with `asks_again` whatever failed before, as with `--force`."""
         config = self._config(home)
+        asked = intent or Intent(ignore_backoff=asks_again, ignore_ledger=asks_again)
         access = ApiAccess(
             self.api_proxy.url, Key(KEY_ID, KEY_SECRET), ca_bundle=str(self.api_proxy.ca_bundle)
         )
@@ -56,9 +57,7 @@ class Ground:
             FakeContainers(),
             Fingerprints.of(config),
         )
-        [outcome] = run(
-            config, config.sites, edges, Intent(ignore_backoff=asks_again, ignore_ledger=asks_again)
-        )
+        [outcome] = run(config, config.sites, edges, asked)
         return outcome
 
     def assert_zone_is_as_left(self) -> None:

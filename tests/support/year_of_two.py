@@ -9,7 +9,7 @@ from certbotless.act.stand_ins import after_certificate, after_failure
 from certbotless.base.errors import CaUnavailable, CertbotlessError, IssueError
 from certbotless.model import ledger
 from certbotless.model.certificate import LeafFacts
-from certbotless.model.decision import Decision, Intent, Step
+from certbotless.model.decision import Decision, Intent, Step, is_order
 from certbotless.model.memory import CaTrouble, Failure, OrderInFlight, SiteState
 from support.weeks import HOUR, SECOND, Client, CountingCa, Killed, Order, config_of
 from support.year import TARGETS, Year
@@ -82,9 +82,9 @@ class YearOfTwo(Year):
             else:
                 was = before.origin.directory if before.origin else self._directory
                 self.changes += was != self._directory
-                self._client.failed.pop(step.key, None)
-                changed = after_certificate(self._state(client), name)
-                self._client.failed, self._troubles = dict(changed["failures"]), dict(changed["troubles"])
+                failed = self._client.failed
+                self._client.failed = {key: each for key, each in failed.items() if not is_order(key)}
+                self._troubles = after_certificate(self._state(client), name)
                 self._in_flight.clear()
 
     def _orders_due(self) -> list[Step]:

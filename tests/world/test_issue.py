@@ -269,6 +269,13 @@ def test_a_limit_of_our_own_comes_before_what_it_limits(bench: Bench, limited: K
     assert limited not in bench.ca.asked
 
 
+def test_a_ca_may_offer_a_way_to_validate_that_we_do_not_know_beside_dns_01(bench: Bench) -> None:
+    """Such as dns-persist-01, with which one record lets an account issue for good."""
+    bench.ca.offers = ["dns-persist-01", "http-01", "dns-01"]
+    bench.issue((DOMAIN,))
+    assert [value.fqdn for value in bench.waited_for] == [CHALLENGE_NAME]
+
+
 def test_a_ca_without_dns_01_is_told(bench: Bench) -> None:
     bench.ca.offers = ["http-01", "tls-alpn-01"]
     with pytest.raises(IssueError, match="offers no dns-01 challenge") as refused:
