@@ -19,6 +19,8 @@ _RECORD_LABEL = re.compile(r"[a-z0-9_-]{1,63}|[*@]")
 _ACE_PREFIX = "xn--"
 # Characters that end a label in other scripts (UTS 46).
 _FULL_STOPS = re.compile("[\u3002\uff0e\uff61]")
+# Second labels below which a registry of a country gives names to everybody, as in example.com.cn.
+_PUBLIC = frozenset({"ac", "co", "com", "edu", "gov", "net", "org"})
 
 
 class NameFault(ValueFault):
@@ -194,6 +196,13 @@ def candidate_zones(fqdn: str) -> list[str]:
     """Return every zone that could hold `fqdn`, the longest first; never a top-level domain."""
     labels = fqdn.removeprefix("*.").split(".")
     return [".".join(labels[i:]) for i in range(len(labels) - 1)]
+
+
+def likely_zone(domain: str) -> str:
+    """Return what is most likely the zone of a domain: its last two labels, or three as in example.com.cn."""
+    labels = domain.split(".")
+    is_public = len(labels[-1]) == 2 and labels[-2] in _PUBLIC
+    return ".".join(labels[-3 if is_public else -2 :])
 
 
 def challenge_name(name: str) -> str:

@@ -216,7 +216,11 @@ def _doctor(source: Path | None, args: argparse.Namespace) -> int:
         if not args.json:
             print(found.line, flush=True)
 
-    findings = run.examine(checked, raw, str(source or "-"), say)
+    def tell(text: str) -> None:
+        if not args.json:
+            print(text, flush=True)
+
+    findings = run.examine(checked, raw, str(source or "-"), say, tell)
     print(finding.as_json(findings) if args.json else finding.summary(findings))
     return 1 if any(found.level == "fail" for found in findings) else 0
 

@@ -44,7 +44,8 @@ def warnings(config: Config, file: Path | None = None) -> list[str]:
     with suppress(OSError):
         trusted.add(config.state_dir.stat().st_uid)
     of_file = [] if file is None else _of_file(file, config, trusted)
-    return [*of_file, *_of_secrets(config, trusted), *_of_values(config), *_of_folders(config)]
+    of_values = [*_of_values(config), *_of_program(config), *_of_folders(config)]
+    return [*of_file, *_of_secrets(config, trusted), *of_values]
 
 
 def _of_file(file: Path, config: Config, trusted: Collection[int]) -> Iterator[str]:
@@ -118,6 +119,22 @@ def _of_values(config: Config) -> Iterator[str]:
         yield Text(
             "local_ca.share: this is every address of this machine, also a public one: write that of the LAN"
         )
+
+
+def _of_program(config: Config) -> Iterator[str]:
+    """Yield what keeps the program of `credentials` from being run, or lets others put one in its place."""
+    credentials = config.aliyun.credentials if config.aliyun else None
+    if credentials is None or not credentials.argv:
+        return
+    import shutil  # noqa: PLC0415  (time that only such a file needs)
+
+    found = shutil.which(credentials.argv[0])
+    if found is None:
+        text = Text("the program {!r} is not there, or this user may not run it", credentials.argv[0])
+        yield Text("{}: {}", "aliyun.credentials", text)
+    elif opened := files.open_to_all(Path(found)):
+        form = N_("{}: {}: every user can put another program there, and get the key; chmod o-w")
+        yield Text(form, "aliyun.credentials", opened)
 
 
 def _of_folders(config: Config) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
 
 from .. import CHECKOUT
 from ..base.checked import Model, at_least_one, if_given, or_one
@@ -99,6 +100,12 @@ class Aliyun(_Section):
         if self.access_key_id is None or self.access_key_secret is None:
             raise ValueError("the key is not in the file")
         return self.access_key_id, self.access_key_secret
+
+    @property
+    def has_sts(self) -> bool:
+        """Whether STS is that of the API: both are Aliyun's, or STS is named. Else it sees no key."""
+        host = urlsplit(self.endpoint).hostname or ""
+        return host.endswith(".aliyuncs.com") or not self.is_default("sts_endpoint")
 
     @property
     def is_plain(self) -> bool:

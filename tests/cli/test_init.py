@@ -20,9 +20,9 @@ from support.languages import chinese
 from support.pages import Reading
 
 from certbotless.base.errors import DnsUnavailable, StoreError, UsageError, ZoneNotFound
-from certbotless.base.names import normalise
+from certbotless.base.names import likely_zone, normalise
 from certbotless.cli.found import Engine, Lan, Running, names_of
-from certbotless.cli.init.key import Key, Tried, likely_zone, try_key
+from certbotless.cli.init.key import Key, Tried, try_key
 from certbotless.cli.init.outside import Outside
 from certbotless.cli.init.run import run
 from certbotless.cli.init.text import Answers, config_text, run_text

@@ -152,6 +152,28 @@ def test_a_digest_takes_the_source_as_it_is_written() -> None:
     assert digest(parse(of("ecs", role=ARN))) != digest(parse(of("ecs")))
 
 
+# --- a program --------------------------------------------------------------------------------------------
+
+
+def test_a_program_that_cannot_be_run_or_that_others_may_replace_is_warned_of(tmp_path: Path) -> None:
+    """The key is got later, by the user of the service, so it is no fault of the file."""
+    program = tmp_path / "aliyun-key"
+    config = parse(of({"command": [str(program)]}))
+
+    def warned() -> list[str]:
+        return [warning for warning in checks.warnings(config) if warning.startswith("aliyun.credentials")]
+
+    absent = f"aliyun.credentials: the program '{program}' is not there, or this user may not run it"
+    assert warned() == [absent]
+    program.touch(0o644)
+    assert warned() == [absent]
+    program.chmod(0o755)
+    assert warned() == []
+    program.chmod(0o757)
+    [warning] = warned()
+    assert "every user can put another program there, and get the key" in warning
+
+
 # --- a profile of the aliyun command ------------------------------------------------------------------------
 
 KEY = {"access_key_id": "LTAIplanted", "access_key_secret": CANARY}

@@ -1,17 +1,27 @@
 """Keys that are not in the file: from a program, the metadata service, a role, a profile of `aliyun`."""
 
 import json
+import os
+import re
 import subprocess
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, write_secret
 from support.brokers import Broker
 from support.pages import Reading
+from support.ram import pasted
 
-from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.base.errors import ZoneNotFound
+from certbotless.cli.init.key import Key, try_key
+from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry
+from certbotless.sandbox.httpapi import HttpsListener
 from certbotless.sandbox.metadata import MetadataService
-from certbotless.sandbox.ram import ACCOUNT_ID
+from certbotless.sandbox.ram import ACCOUNT_ID, parse
 from certbotless.sandbox.sts import Role
 
 ARN = f"acs:ram::{ACCOUNT_ID}:role/certbotless"
@@ -137,3 +147,83 @@ def test_a_profile_of_the_aliyun_command_is_enough(bare: Bed, mode: str) -> None
     with MetadataService(bare.dns.sts, "certbotless"):
         bare.ok("--once")
     assert_is_well(bare)
+
+
+# --- what doctor and init say of it -------------------------------------------------------------------------
+
+
+def findings(bed: Bed, check: str = "credentials") -> list[tuple[str, str, str]]:
+    """Return level, subject and text of what doctor has found of this kind."""
+    return [(f["level"], f["about"], f["text"]) for f in bed.checks() if f["check"] == check]
+
+
+def test_doctor_says_where_the_key_comes_from_until_when_and_whose_it_is(
+    instance: MetadataService, bare: Bed
+) -> None:
+    bare.config["aliyun"]["sts_endpoint"] = bare.dns.endpoint
+    [(level, about, text)] = findings(bare)
+    assert (level, about) == ("ok", "ecs")
+    arn = f"acs:ram::{ACCOUNT_ID}:assumed-role/certbotless/i-bp13znx0m0me8cquu"
+    assert re.fullmatch(rf"valid until 2\d\d\d-.*; it is that of {arn}", text), text
+    # STS is not asked where the API is a server of our own, and nobody has named it.
+    del bare.config["aliyun"]["sts_endpoint"]
+    [(level, _, text)] = findings(bare)
+    assert level == "ok"
+    assert text.startswith("gives a key; STS does not say whose: STS is not asked")
+    instance.roles = []
+    assert findings(bare) == [("fail", "ecs", "the instance has no RAM role")]
+    assert findings(bare, "API") == []  # which would be the same once more
+
+
+def test_doctor_prints_the_policy_that_the_key_lacks_with_the_digits_of_the_account(bare: Bed) -> None:
+    """To be pasted as it is; also where the refusal does not name the account."""
+    bare.config["aliyun"]["sts_endpoint"] = bare.dns.endpoint
+    bare.dns.attach_policy(pasted(ZONE, without="UpdateDomainRecord"))
+    said = bare.run("doctor").stdout
+    before, _, after = said.partition("The RAM user or role of the key needs this policy:\n")
+    whose = f"valid until it is deleted; it is that of acs:ram::{ACCOUNT_ID}:user/certbotless"
+    assert f"ok    credentials aliyun.access_key_id: {whose}" in before
+    policy = parse(after[: after.rindex("}") + 1])
+    bare.dns.attach_policy(policy.permits)
+    said = bare.run("doctor").stdout
+    assert "needs this policy" not in said
+    assert "the AccessKey may DescribeSubDomainRecords, AddDomainRecord, UpdateDomainRecord" in said
+
+
+def test_doctor_warns_of_a_key_whose_file_is_old(bare: Bed) -> None:
+    secret = bare.home / "secret"
+    write_secret(secret, KEY_SECRET)
+    bare.config["aliyun"]["access_key_secret"] = f"file:{secret}"
+    half_a_year_ago = time.time() - 181 * 86400
+    os.utime(secret, (half_a_year_ago, half_a_year_ago))
+    [(level, about, text)] = findings(bare)
+    assert (level, about) == ("warn", "aliyun.access_key_secret")
+    assert text == f"{str(secret)!r} was last written 181 days ago: the key in it may be as old"
+
+
+def test_init_prints_the_policy_with_the_digits_that_sts_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the names of Aliyun. The domain is none of the account, so that no refusal names the account."""
+    authority, chain, root = trustme.CA(), tmp_path / "api.pem", tmp_path / "root.pem"
+    issued = authority.issue_cert("alidns.aliyuncs.com", "sts.aliyuncs.com")
+    issued.private_key_and_cert_chain_pem.write_to_path(chain)
+    authority.cert_pem.write_to_path(root)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(root))
+    with (
+        AlidnsEmulator(
+            [ZONE],
+            access_key_id=KEY_ID,
+            access_key_secret=KEY_SECRET,
+            https=HttpsListener(443, chain, chain),
+        ) as dns,
+        hosts_entry("alidns.aliyuncs.com", "127.0.0.1"),
+        hosts_entry("sts.aliyuncs.com", "127.0.0.1"),
+    ):
+        tried = try_key(Key(KEY_ID, KEY_SECRET), "registry.example.com")
+        assert isinstance(tried.error, ZoneNotFound)
+        assert tried.account == ACCOUNT_ID
+        assert [call.action for call in dns.calls][-1] == "GetCallerIdentity"
+        # A key that is wrong is not shown to anybody else.
+        wrong = try_key(Key(KEY_ID, "another"), "registry.example.com")
+        assert (wrong.account, dns.calls[-1].code) == ("", "SignatureDoesNotMatch")

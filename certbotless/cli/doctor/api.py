@@ -11,12 +11,12 @@ from dataclasses import replace
 from ...act.challenge_zones import Aliases
 from ...act.context import Zones
 from ...base.errors import DnsError, DnsUnavailable, KeyRefused, ZoneNotFound
-from ...base.names import challenge_name
+from ...base.names import challenge_name, likely_zone
 from ...base.words import _
 from ...config.settings import Site
 from ...model.memory import SiteState
 from ...model.records import Record, Zone
-from ...world.dns.alidns_errors import NOT_ALLOWED
+from ...world.dns.alidns_errors import NOT_ALLOWED, ZoneForbidden
 from ...world.keys.errors import ABOUT_THE_KEY, ApiRefusal
 from .finding import Case, wrong_time
 
@@ -45,6 +45,8 @@ def _zones_of(case: Case, zones: Zones, site: Site, state: SiteState) -> dict[st
     try:
         own = site.zone or state.zone or zones.find(site.domain)
     except DnsError as exc:
+        if isinstance(exc, ZoneForbidden):
+            case.lacking.add(likely_zone(site.domain))
         _tell(case, exc, "zone", site.domain)
         return {}
     case.zones[site.domain] = own
@@ -106,6 +108,7 @@ def _try_rights(case: Case, zone: Zone, *, has_records: bool) -> None:
             except DnsError as exc:
                 if isinstance(exc, ApiRefusal) and exc.code in NOT_ALLOWED:
                     refused[action] = exc
+                    case.lacking.add(zone.name)
                     continue
                 _tell(case, exc, "zone", zone.name)
                 if isinstance(exc, ZoneNotFound):

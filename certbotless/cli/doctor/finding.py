@@ -54,7 +54,7 @@ CHECKS = (
     *(N_("account"), N_("profile"), N_("CAA"), N_("limits"), N_("name servers"), N_("name server")),
     *(N_("A record"), N_("AAAA record"), N_("system resolver"), N_("public resolver"), N_("certificate")),
     *(N_("engine"), N_("container"), N_("command"), N_("mount"), N_("key"), N_("drain"), N_("served")),
-    *(N_("trusted"), N_("answer"), N_("local CA"), N_("root")),
+    *(N_("trusted"), N_("answer"), N_("local CA"), N_("root"), N_("credentials")),
 )
 
 
@@ -98,6 +98,8 @@ class Case:
         cas: the CAs that can be asked, with what each says of itself.
         trusts_root: whether this machine trusts the root of the local CA; None where that was not tested.
         zones: the zone of each domain, as far as it is known.
+        digits: the 16 digits of the account of the key; empty where nobody has said them.
+        lacking: the zones in which the key lacks a right.
         readable: the zones whose records the key may read, by name.
         speaking: the authoritative servers of each zone that speak for it.
     """
@@ -111,6 +113,8 @@ class Case:
         self.cas: list[tuple[Acme, CaView]] = []
         self.trusts_root: bool | None = None
         self.zones: dict[str, str] = {}
+        self.digits = ""
+        self.lacking: set[str] = set()
         self.readable: dict[str, Zone] = {}
         self.speaking: dict[str, list[Server]] = {}
         self.findings: list[Finding] = []

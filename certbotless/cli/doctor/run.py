@@ -1,10 +1,11 @@
 """The whole examination. Each test comes after those that it depends on."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from ...base import locks, privileges
 from ...base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
@@ -23,10 +24,12 @@ from ...observe.views import look_at
 from ...state.daemon_file import refusal
 from ...state.ledger_file import LedgerFile
 from ...state.site import SiteFile
+from ...world.dns import ram_policy
 from ...world.dns.alidns import AlidnsAccount
+from ...world.keys.access import ApiAccess
 from ...world.keys.way import way_to_dns
 from ...world.lan.address import address_now
-from . import api, authority, local, machine, naming, service
+from . import api, authority, credentials, local, machine, naming, service
 from .finding import Case, Finding
 
 # The API refuses a call whose time is about so far off.
@@ -34,20 +37,30 @@ _API_SKEW = timedelta(minutes=15)
 _SET_THE_CLOCK = "timedatectl set-ntp true"
 
 
-def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None]) -> list[Finding]:
-    """Test everything that can break, and return what was found; `say` is given each finding at once.
+def examine(
+    config: Config,
+    raw: bytes,
+    path: str,
+    say: Callable[[Finding], None],
+    tell: Callable[[str], None] = lambda text: None,
+) -> list[Finding]:
+    """Test everything that can break, and return what was found.
 
-    `raw` is the text of the configuration, and `path` its file.
+    Args:
+        raw: the text of the configuration.
+        path: its file.
+        say: is given each finding at once.
+        tell: is given what a person pastes elsewhere, at the end.
     """
     case = Case(config, SystemClock(), say)
-    account = _configuration(case, path)
+    access = _configuration(case, path)
     fingerprints = Fingerprints.of(config)
     if os.path.isdir(config.state_dir):
         privileges.become_owner(config.state_dir, ())
     writable = service.folders(case)
     _daemon(case, raw)
     sites = _sites(case)
-    _outside(case, account, sites)
+    _outside(case, access, sites)
     local.examine(case, [site for site, _ in sites])
     for zone, domain in {zone: domain for domain, zone in case.zones.items()}.items():
         case.speaking[zone] = naming.name_servers(case, zone, domain)
@@ -63,6 +76,8 @@ def examine(config: Config, raw: bytes, path: str, say: Callable[[Finding], None
         if config.certs_dir_of(view.site) in writable and service.certificate(case, view):
             for target in view.site.deploy:
                 targets.examine(view, target)
+    if text := credentials.policy(case):
+        tell(text)
     return case.findings
 
 
@@ -83,8 +98,8 @@ def receivers(case: Case) -> None:
             case.ok("notify", receiver.label, _("its URL is one that apprise knows"))
 
 
-def _configuration(case: Case, path: str) -> AlidnsAccount | None:
-    """Report unreadable secrets and what is careless; return the DNS account, if its keys can be read."""
+def _configuration(case: Case, path: str) -> ApiAccess | None:
+    """Report unreadable secrets and what is careless; return the way to the API, if its keys can be read."""
     lost = False
     for key, secret in case.config.secrets().items():
         try:
@@ -104,7 +119,7 @@ def _configuration(case: Case, path: str) -> AlidnsAccount | None:
     if case.config.aliyun is None:
         return None
     with suppress(SecretUnreadable):
-        return AlidnsAccount(way_to_dns(case.config, case.clock), case.clock)
+        return way_to_dns(case.config, case.clock)
     return None
 
 
@@ -132,7 +147,7 @@ def _sites(case: Case) -> list[tuple[Site, SiteState]]:
     return found
 
 
-def _outside(case: Case, account: AlidnsAccount | None, sites: Sequence[tuple[Site, SiteState]]) -> None:
+def _outside(case: Case, access: ApiAccess | None, sites: Sequence[tuple[Site, SiteState]]) -> None:
     """Ask the CA and the API, and compare their clocks with ours."""
     if not is_possible(case.clock.now()):
         text = _("shows {}, which is before this program was made").format(moment(case.clock.now()))
@@ -145,10 +160,12 @@ def _outside(case: Case, account: AlidnsAccount | None, sites: Sequence[tuple[Si
     for _acme, seen in case.cas:
         if seen.time is not None:
             ahead.setdefault(_("the CA's"), case.clock.now() - seen.time)
-    if account is not None:
+    if access is not None and credentials.has_key(case, access):
+        account = AlidnsAccount(access, case.clock, lambda *reply: _hear(case, reply[2]))
         api.examine(case, account, [(site, state) for site, state in sites if site.needs_zone])
         if account.clock_ahead is not None:
             ahead[_("the API's")] = account.clock_ahead
+            credentials.examine(case, access)
     text = ", ".join(_difference(by, who) for who, by in ahead.items())
     if case.clock_is_refused or any(not -START_SLACK <= by <= TRUSTED_SKEW for by in ahead.values()):
         case.fail("clock", "", text or _("the API refuses our time"), _SET_THE_CLOCK)
@@ -165,6 +182,11 @@ def _outside(case: Case, account: AlidnsAccount | None, sites: Sequence[tuple[Si
         )
     elif ahead:
         case.ok("clock", "", text)
+
+
+def _hear(case: Case, reply: Mapping[str, Any]) -> None:
+    """Take the digits of the account from a refusal, which may name them."""
+    case.digits = ram_policy.account_of(reply) or case.digits
 
 
 def _difference(ahead: timedelta, whose: str) -> str:

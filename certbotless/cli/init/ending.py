@@ -7,11 +7,12 @@ from pathlib import Path
 from textwrap import indent
 
 from ...base.errors import UsageError
+from ...base.names import likely_zone
 from ...base.words import _
 from ...config import environment
 from ..found import Running
 from ..questions import Questions
-from .key import likely_zone, policy_text
+from .key import policy_text
 from .outside import SERVICE, TIMER, Outside
 from .text import CERTS_DIR, Answers, run_text, sees_text
 

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...base.clock import SystemClock
 from ...base.errors import CertbotlessError, DnsError, SecretUnreadable, ValueFault, ZoneNotFound
-from ...base.names import is_in_zone, normalise
+from ...base.names import is_in_zone, likely_zone, normalise
 from ...base.words import N_, Text, _
 from ...config.diagnostics import check
 from ...config.secret import Secret
@@ -18,11 +19,10 @@ from ...world.dns.alidns_errors import NOT_ALLOWED
 from ...world.keys.access import ApiAccess
 from ...world.keys.access import Key as ApiKey
 from ...world.keys.errors import ApiRefusal
+from ...world.keys.sts import whose
 from ..questions import Check, Questions, or_none
 
 _ID, _SECRET = "access_key_id", "access_key_secret"
-# Second labels below which a registry of a country gives names to everybody, as in example.com.cn.
-_PUBLIC = frozenset({"ac", "co", "com", "edu", "gov", "net", "org"})
 ELSEWHERE = N_(
     "  Is your domain elsewhere? Move its DNS to Aliyun, or only the validation (docs/delegation.md)."
 )
@@ -44,12 +44,15 @@ class Key:
     zone: str = ""
     endpoint: str = ""
 
+    @property
+    def aliyun(self) -> Aliyun:
+        """The section of the file that it makes."""
+        aliyun = Aliyun(access_key_id=Secret.parse(self.id), access_key_secret=Secret.parse(self.secret))
+        return replace(aliyun, endpoint=self.endpoint) if self.endpoint else aliyun
+
     def access(self) -> ApiAccess:
         """Return what signs a call. Raises `SecretUnreadable`."""
-        aliyun = Aliyun(access_key_id=Secret.parse(self.id), access_key_secret=Secret.parse(self.secret))
-        if self.endpoint:
-            aliyun = replace(aliyun, endpoint=self.endpoint)
-        return ApiAccess(aliyun.endpoint, ApiKey.in_file(aliyun))
+        return ApiAccess(self.aliyun.endpoint, ApiKey.in_file(self.aliyun))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +84,17 @@ def try_key(key: Key, domain: str) -> Tried:
         zone = key.zone or account.find(domain)
         account.open(zone).records(domain)
     except (DnsError, SecretUnreadable) as exc:
-        return Tried(error=exc, account=max(accounts))
+        return Tried(error=exc, account=max(accounts) or _digits(key, exc))
     return Tried(zone, account=max(accounts))
 
 
-def likely_zone(domain: str) -> str:
-    """Return what is most likely the zone of a domain: its last two labels, or three as in example.com.cn."""
-    labels = domain.split(".")
-    is_public = len(labels[-1]) == 2 and labels[-2] in _PUBLIC
-    return ".".join(labels[-3 if is_public else -2 :])
+def _digits(key: Key, error: CertbotlessError) -> str:
+    """Return the 16 digits of the account where the key lacks a right; empty where STS is not to be asked."""
+    if not _is_about_zone(error):
+        return ""
+    with suppress(DnsError):
+        return whose(key.aliyun, key.access().source, SystemClock()).account
+    return ""
 
 
 def ask(questions: Questions, path: Path, domain: str, try_key: Try) -> tuple[Key, str]:
@@ -185,7 +190,7 @@ def _say_fault(questions: Questions, tried: Tried, zone: str) -> None:
             "  If its RAM user has no policy for {} yet, attach this one, with the digits of your account:"
         )
         questions.say(text.format(zone))
-        questions.say(ram_policy.document(zone, tried.account))
+        questions.say(ram_policy.document(zone, account=tried.account))
 
 
 def _shown(text: str) -> str:

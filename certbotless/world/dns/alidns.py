@@ -40,7 +40,7 @@ from ...model.records import DEFAULT_LINE, Record
 from ..keys.access import ApiAccess
 from ..keys.errors import ABOUT_THE_KEY, ApiRefusal
 from ..keys.rpc import OnReply, Refused, SignedCalls
-from .alidns_errors import HINTS, NO_SUCH_ZONE, NOT_ALLOWED, OF_ONE_RECORD, RecordRefusal
+from .alidns_errors import HINTS, NO_SUCH_ZONE, NOT_ALLOWED, OF_ONE_RECORD, RecordRefusal, ZoneForbidden
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,8 @@ class AlidnsAccount:
         if forbidden:
             form = N_("{}; DescribeDomainRecords is forbidden for {}")
             text = Text(form, text, printable(", ".join(forbidden), 200))
-        raise ZoneNotFound(
+        kind = ZoneForbidden if forbidden else ZoneNotFound
+        raise kind(
             text,
             hint=Text(
                 "add the zone in the Alidns console, grant the RAM user its records (docs/ram-policy.md), "

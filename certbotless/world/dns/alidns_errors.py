@@ -2,7 +2,7 @@
 
 Source: Alidns API 2015-01-09, error codes; what people report of them is beside each."""
 
-from ...base.errors import RecordConflict
+from ...base.errors import RecordConflict, ZoneNotFound
 from ...base.words import N_
 from ..keys.errors import ABOUT_THE_KEY, ApiRefusal
 
@@ -40,6 +40,10 @@ HINTS = {
     "SubDomainInvalid.Value": N_("correct sites[].address: the service takes no such value"),
     "": N_("see the code in Aliyun's reference of this action"),
 }
+
+
+class ZoneForbidden(ZoneNotFound):
+    """The account may have the zone; the key may not read one that could hold the name."""
 
 
 class RecordRefusal(ApiRefusal, RecordConflict):

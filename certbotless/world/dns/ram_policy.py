@@ -23,7 +23,7 @@ def actions() -> list[str]:
     return sorted(alidns.REQUESTS)
 
 
-def document(zone: str = "ZONE", account: str = "ACCOUNT") -> str:
+def document(*zones: str, account: str = "ACCOUNT") -> str:
     """Return the policy as it is pasted into the RAM console; `account` has 16 digits.
 
     How a resource names a zone that is not ASCII is not documented, so such a zone is named in both forms.
@@ -31,7 +31,7 @@ def document(zone: str = "ZONE", account: str = "ACCOUNT") -> str:
     statement = {
         "Effect": "Allow",
         "Action": [f"alidns:{action}" for action in actions()],
-        "Resource": [f"acs:alidns:*:{account}:domain/{name}" for name in sorted({zone, u_labels(zone)})],
+        "Resource": [f"acs:alidns:*:{account}:domain/{name}" for name in _forms_of(zones or ("ZONE",))],
     }
     return json.dumps({"Version": "1", "Statement": [statement]}, indent=2, ensure_ascii=False) + "\n"
 
@@ -41,9 +41,8 @@ def session_policy(zones: Iterable[str], account: str) -> str:
 
     It is empty where it would be longer than the service takes.
     """
-    names = {name for zone in zones for name in (zone, u_labels(zone))}
     # A zone of a paid instance counts as that instance, and no call says which one has it.
-    places = [*(f"domain/{name}" for name in sorted(names)), "instance/*"]
+    places = [*(f"domain/{name}" for name in _forms_of(zones)), "instance/*"]
     statement = {
         "Effect": "Allow",
         "Action": [f"alidns:{action}" for action in actions()],
@@ -52,6 +51,10 @@ def session_policy(zones: Iterable[str], account: str) -> str:
     found = {"Version": "1", "Statement": [statement]}
     text = json.dumps(found, separators=(",", ":"), ensure_ascii=False)
     return text if len(text) <= MOST_SESSION else ""
+
+
+def _forms_of(zones: Iterable[str]) -> list[str]:
+    return sorted({name for zone in zones for name in (zone, u_labels(zone))})
 
 
 def account_of(reply: Mapping[str, Any]) -> str:

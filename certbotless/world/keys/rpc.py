@@ -66,6 +66,7 @@ class SignedCalls:
 
     Args:
         error_of: returns the error for a refusal that no other try changes.
+        patience_s: how long a call without an answer is tried again.
 
     Attributes:
         clock_ahead: how far our clock is ahead of the API's, as of its last reply; None where it has told no
@@ -78,8 +79,10 @@ class SignedCalls:
         clock: Clock,
         error_of: Callable[[Refused], DnsError],
         on_reply: OnReply = lambda *_: None,
+        patience_s: float = NO_ANSWER_TIMEOUT_S,
     ) -> None:
         self._access, self._clock, self._error_of, self._on_reply = access, clock, error_of, on_reply
+        self._patience_s = patience_s
         self._session = BoundedSession(clock)
         self._redacts: tuple[Key, Redactor] | None = None
         self.clock_ahead: timedelta | None = None
@@ -109,7 +112,7 @@ class SignedCalls:
             try:
                 return self._try(request, key, min(max(pace.left_s, 1), _TRY_TIMEOUT_S))
             except DnsUnavailable as exc:
-                if pace.expired or (isinstance(exc, NoAnswer) and pace.waited_s >= NO_ANSWER_TIMEOUT_S):
+                if pace.expired or (isinstance(exc, NoAnswer) and pace.waited_s >= self._patience_s):
                     raise
                 extra = waits_for(self._access.name)
                 action = request.get_action_name()

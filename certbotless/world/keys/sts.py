@@ -21,9 +21,10 @@ from ...config.settings import Aliyun
 from .access import ApiAccess, Key, KeySource
 from .errors import ABOUT_THE_KEY, ApiRefusal
 from .key_data import key_of
-from .rpc import Refused, SignedCalls
+from .rpc import NO_ANSWER_TIMEOUT_S, Refused, SignedCalls
 
 _VERSION = "2015-04-01"
+_PATIENCE_S = 5
 # In seconds; the least that the service gives.
 LIFE_S = 900
 # The service's rule for the name of a session, which its log of actions shows.
@@ -54,13 +55,23 @@ class Identity:
 
 
 class Sts:
-    """STS, for the key of a source. For one thread at a time."""
+    """STS, for the key of a source. For one thread at a time.
 
-    def __init__(self, aliyun: Aliyun, source: KeySource, clock: Clock) -> None:
+    Args:
+        patience_s: how long a call without an answer is tried again.
+    """
+
+    def __init__(
+        self,
+        aliyun: Aliyun,
+        source: KeySource,
+        clock: Clock,
+        patience_s: float = NO_ANSWER_TIMEOUT_S,
+    ) -> None:
         bundle = str(aliyun.ca_bundle) if aliyun.ca_bundle else None
         self._clock = clock
         access = ApiAccess(aliyun.sts_endpoint, source, bundle, "aliyun.sts_endpoint", N_("STS"))
-        self._calls = SignedCalls(access, clock, _error_of)
+        self._calls = SignedCalls(access, clock, _error_of, patience_s=patience_s)
 
     def assume(self, role: Role, policy: str) -> Key:
         """Return a key of the role, which lives for 15 minutes.
@@ -104,6 +115,19 @@ class Sts:
         if not re.fullmatch("[0-9]{16}", account):
             raise DnsUnavailable(Text("GetCallerIdentity: the answer names no account"))
         return Identity(account, arn)
+
+
+def whose(aliyun: Aliyun, source: KeySource, clock: Clock) -> Identity:
+    """Return whose a key is, for a person who waits: a call without an answer is made for 5 s.
+
+    Raises:
+        DnsError: STS does not say it; or it is not asked, since the API is a server of the user's own.
+    """
+    if not aliyun.has_sts:
+        raise DnsError(
+            Text("STS is not asked: aliyun.endpoint is not Aliyun's, and aliyun.sts_endpoint not set")
+        )
+    return Sts(aliyun, source, clock, _PATIENCE_S).identity()
 
 
 def session_name(host: str) -> str:
