@@ -216,11 +216,7 @@ def _doctor(source: Path | None, args: argparse.Namespace) -> int:
         if not args.json:
             print(found.line, flush=True)
 
-    def tell(text: str) -> None:
-        if not args.json:
-            print(text, flush=True)
-
-    findings = run.examine(checked, raw, str(source or "-"), say, tell)
+    findings = run.examine(checked, raw, str(source or "-"), say, str if args.json else print)
     print(finding.as_json(findings) if args.json else finding.summary(findings))
     return 1 if any(found.level == "fail" for found in findings) else 0
 
