@@ -76,8 +76,6 @@ def file(tmp_path: Path, stores: None) -> Path:
         "sites: [{domain: devbox, ca: local, names: [10.79.40.213],"
         " deploy: [{container: registry, port: 5000}]}]\n"
     )
-    # From what an earlier package has left, the bundle is made first.
-    subprocess.run(["update-ca-certificates", "--fresh"], check=True, capture_output=True)
     return file
 
 
@@ -110,6 +108,7 @@ def beside(files: Mapping[str, bytes | str]) -> Iterator[dict[str, tuple[object,
         else:
             path.symlink_to(content)
         os.utime(path, _LONG_AGO, follow_symlinks=False)
+    # From what an earlier package has left, the bundle is made first.
     subprocess.run(["update-ca-certificates", "--fresh"], check=True, capture_output=True)
     try:
         yield contents()
@@ -157,31 +156,31 @@ def test_install_and_uninstall_leave_every_file_as_it_was(file: Path) -> None:
 
 def test_during_a_rotation_both_roots_are_installed(file: Path) -> None:
     """After the switch the root before it stays where it is until its end; no other place gets it."""
-    before, store = contents(), Path("/usr/local/share/ca-certificates")
-    ca = Path("/etc/docker/certs.d/devbox:5000/ca.crt")
-    trust(file, "install", "--to", "system,docker")
-    trust(file, "rotate")
-    assert "It signs from 20" in trust(file, "show")
-    trust(file, "install", "--to", "system,docker")
-    old = (file.parent / "state/local-ca/root.pem").read_text()
-    new = (file.parent / "state/local-ca/next/root.pem").read_text()
-    assert ca.read_text() == old + new
-    files = sorted(f"certbotless-{short(root)}.crt" for root in (old, new))
-    assert sorted(path.name for path in store.glob("certbotless-*")) == files
-    trust(file, "switch")
-    trust(file, "install", "--to", "system,docker")
-    assert ca.read_text() == new + old
-    assert sorted(path.name for path in store.glob("certbotless-*")) == files
-    facts = file.parent / "state/local-ca/ca.json"
-    ended = re.sub(r'("remove_from": *)"[^"]*"', r'\1"2020-01-01T00:00:00Z"', facts.read_text())
-    facts.write_text(ended)
-    said = trust(file, "install", "--to", "system,docker")
-    assert f"removed {store}/certbotless-{short(old)}.crt" in said
-    assert ca.read_text() == new
-    assert [path.name for path in store.glob("certbotless-*")] == [f"certbotless-{short(new)}.crt"]
-    assert old not in _BUNDLE.read_text()
-    trust(file, "uninstall", "--to", "system,docker")
-    assert contents() == before
+    store, ca = Path("/usr/local/share/ca-certificates"), Path("/etc/docker/certs.d/devbox:5000/ca.crt")
+    with beside({}) as before:
+        trust(file, "install", "--to", "system,docker")
+        trust(file, "rotate")
+        assert "It signs from 20" in trust(file, "show")
+        trust(file, "install", "--to", "system,docker")
+        old = (file.parent / "state/local-ca/root.pem").read_text()
+        new = (file.parent / "state/local-ca/next/root.pem").read_text()
+        assert ca.read_text() == old + new
+        files = sorted(f"certbotless-{short(root)}.crt" for root in (old, new))
+        assert sorted(path.name for path in store.glob("certbotless-*")) == files
+        trust(file, "switch")
+        trust(file, "install", "--to", "system,docker")
+        assert ca.read_text() == new + old
+        assert sorted(path.name for path in store.glob("certbotless-*")) == files
+        facts = file.parent / "state/local-ca/ca.json"
+        ended = re.sub(r'("remove_from": *)"[^"]*"', r'\1"2020-01-01T00:00:00Z"', facts.read_text())
+        facts.write_text(ended)
+        said = trust(file, "install", "--to", "system,docker")
+        assert f"removed {store}/certbotless-{short(old)}.crt" in said
+        assert ca.read_text() == new
+        assert [path.name for path in store.glob("certbotless-*")] == [f"certbotless-{short(new)}.crt"]
+        assert old not in _BUNDLE.read_text()
+        trust(file, "uninstall", "--to", "system,docker")
+        assert contents() == before
 
 
 def test_an_update_that_was_cut_off_is_made_up_for(file: Path) -> None:
@@ -191,6 +190,8 @@ def test_an_update_that_was_cut_off_is_made_up_for(file: Path) -> None:
     place.write_text(root)
     trust(file, "install", "--to", "system")
     assert root in _BUNDLE.read_text()
+    issuing = file.parent / "state/local-ca/issuing.pem"
+    assert "OK" in completed(["openssl", "verify", "-CApath", "/etc/ssl/certs", issuing]).stdout
     place.unlink()
     trust(file, "uninstall", "--to", "system")
     assert root not in _BUNDLE.read_text()
@@ -236,15 +237,6 @@ def test_the_folder_that_containerd_is_set_to_is_used(file: Path) -> None:
         assert str(place) in said
     os.utime(config, ns=(0, before[str(config)][-1]))  # type: ignore[arg-type]
     assert contents() == before
-
-
-def test_programs_of_the_system_trust_what_the_root_has_signed(file: Path) -> None:
-    trust(file, "install", "--to", "system")
-    try:
-        issuing = file.parent / "state/local-ca/issuing.pem"
-        assert "OK" in completed(["openssl", "verify", "-CApath", "/etc/ssl/certs", issuing]).stdout
-    finally:
-        trust(file, "uninstall", "--to", "system")
 
 
 def test_commands_are_for_each_place_and_a_store_must_be_known(file: Path) -> None:
