@@ -1,21 +1,31 @@
 """`certbotless trust install --to nss`: the databases of the browsers of one person, by the real certutil."""
 
+import http.server
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from support.browser import FLAGS
 from support.children import DONE, run_in_child
 from support.commands import completed
+from support.listeners import Served
 from support.roots import made_root, make_ca
 
+from certbotless.base.clock import SystemClock
 from certbotless.cli.main import main
 from certbotless.cli.trust import run  # noqa: F401  (the child may not read this checkout)
-from certbotless.sandbox.host import require_private_host
+from certbotless.sandbox.host import LAN_ADDRESS, require_private_host
+from certbotless.state.local_ca import LocalCaFolder
+from certbotless.world import local_ca
+from certbotless.world.acme import keys
 
 # Workers of pytest may share a private host: each has a person of its own.
 _UID = 4713 + os.getpid() % 1000
@@ -33,6 +43,7 @@ _PLACES = (
     ".var/app/org.mozilla.firefox/config/mozilla/firefox/work",
 )
 _OTHER = "certbotless of another machine"
+FIREFOX = Path(__file__).parents[1] / "support/firefox.py"
 _HIDE = 'mount --bind /dev/null /usr/bin/certutil; exec "$@"'
 _WITHOUT_CERTUTIL = ("unshare", "--mount", "sh", "-c", _HIDE, "sh")
 
@@ -180,6 +191,28 @@ def test_a_link_in_a_home_leads_root_nowhere(file: Path, home: Path) -> None:
     assert "start the browser once" in said
 
 
+def test_chromium_gets_a_database_once_it_has_been_started(file: Path, home: Path) -> None:
+    """It makes none by itself. An old folder without one is where it looks first."""
+    places = [home / _PLACES[0], home / ".pki/nssdb"]
+    kept = home / "kept"
+    as_alice("mv", places[0], kept)
+    as_alice("mkdir", "-p", home / ".config/chromium")
+    trust(file, "install", "--to", "nss")
+    assert [*listed(places[0]).values()] == ["C,,"]
+    assert places[0].stat().st_mode & 0o777 == 0o700
+    trust(file, "uninstall", "--to", "nss")
+    assert listed(places[0]) == {}
+    shutil.rmtree(places[0])
+    as_alice("mkdir", "-p", places[1])
+    assert str(places[1]) in trust(file, "install", "--to", "nss")
+    assert not places[0].exists()
+    trust(file, "uninstall", "--to", "nss")
+    shutil.rmtree(places[1])
+    as_alice("rmdir", home / ".config/chromium")
+    as_alice("mv", kept, places[0])
+    assert roots_files(home) == []
+
+
 def test_only_the_stores_of_the_machine_need_root(
     file: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,3 +237,46 @@ def test_only_the_stores_of_the_machine_need_root(
     trust(mine, "uninstall", "--to", "nss")
     shutil.rmtree(folder)
     assert roots_files(home) == []
+
+
+@contextmanager
+def served(state: Path, address: str) -> Iterator[str]:
+    """Let a page be served at an address, by a certificate that the CA in `state` signs; yield where."""
+    ca = LocalCaFolder(state).load()
+    assert ca is not None
+    key, life = keys.new_key(), (SystemClock().now(), timedelta(days=9))
+    pem, pair = local_ca.sign(ca.issuing_pem, ca.issuing_key, key, [address], life), state / "pair.pem"
+    pair.write_bytes(pem + keys.key_to_pem(key))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair)
+    server = http.server.ThreadingHTTPServer((address, 0), http.server.SimpleHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with Served(server):
+        yield f"{address}:{server.server_port}"
+
+
+@pytest.mark.soak
+def test_real_browsers_trust_the_lan_and_nothing_else_until_it_is_taken_back(file: Path) -> None:
+    """Each has been started once before; the address of the loopback is none of a LAN."""
+    home = file.parent / "home"
+    chromium, profile = home / ".config/chromium", home / ".config/mozilla/firefox/a1b2c3d4.default-release"
+    profile.mkdir(parents=True)
+    environment = os.environ | {"HOME": str(home)}
+
+    def trusted(*places: str) -> list[bool]:
+        """Whether Chromium trusts each place, and then Firefox."""
+        flags = [*FLAGS, f"--user-data-dir={chromium}", "--dump-dom"]
+        said = [completed(["chromium", *flags, f"https://{at}/"], env=environment).stdout for at in places]
+        words = [word for at in places for word in at.split(":")]
+        by_firefox = completed([sys.executable, FIREFOX, profile, *words], env=environment).stdout
+        return ["Directory listing" in each for each in said] + [not line for line in by_firefox.splitlines()]
+
+    state, first = file.parent / "state", ("env", f"HOME={home}")
+    with served(state, LAN_ADDRESS) as lan, served(state, "127.0.0.1") as other:
+        assert trusted(lan) == [False, False]
+        said = trust(file, "install", "--to", "nss", sudo=False, first=first)
+        assert str(home / ".local/share/pki/nssdb") in said
+        assert str(profile) in said
+        assert trusted(lan, other) == [True, False, True, False]
+        trust(file, "uninstall", "--to", "nss", sudo=False, first=first)
+        assert trusted(lan) == [False, False]

@@ -3,7 +3,7 @@
 certutil of NSS reads and writes them, with the rights of the person who runs the command: with sudo, of the
 one who typed it. So root writes nothing into a home. A root is ours by its bytes, whatever its name is there.
 
-Source: certutil(1); Chromium, docs/linux/cert_management.md (since version 146 the second place is made where
+Source: certutil(1); Chromium, docs/linux/cert_management.md (since version 146 the second place counts where
 the first is absent); Firefox 147, release notes (.config); the homes that snap and flatpak give programs.
 """
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...base import files
 from ...base.errors import StoreError, printable
 from ...base.privileges import as_user
 from ...base.words import N_, Text, _
@@ -28,6 +29,8 @@ from .stores import Outcome, still_wanted
 
 _PROGRAM, _PATH = "certutil", "/usr/local/bin:/usr/bin:/bin"
 _CHROMIUM = (".pki/nssdb", ".local/share/pki/nssdb")
+# Who has one of these has started such a browser, which makes no database before it needs one.
+_STARTED = ("chromium", "google-chrome", "microsoft-edge", "BraveSoftware", "vivaldi")
 _FIREFOX = (".mozilla/firefox/*", ".config/mozilla/firefox/*")
 _PLACES = (
     *_CHROMIUM,
@@ -55,7 +58,7 @@ class NssStore:
 
     @property
     def is_found(self) -> bool:
-        return bool(_databases())
+        return bool(_databases() or _absent())
 
     @property
     def lacks(self) -> str:
@@ -65,11 +68,13 @@ class NssStore:
 
     def install(self, roots: Roots, places: Sequence[str]) -> Outcome:
         done = Outcome()
-        found = _databases()
-        if not found:
+        found, absent = _databases(), _absent()
+        if not found and not absent:
             raise StoreError(Text("there is no database of a browser yet: start the browser once"))
-        for database in found:
+        for database in [*absent, *found]:
             try:
+                if database in absent:
+                    _make(database)
                 _bring(database, roots, done)
             except StoreError as exc:
                 done.failed.append(_(str(exc)))
@@ -120,6 +125,28 @@ def _databases() -> list[Path]:
         # Not `Path.is_file`, which fails at a link to what the person may not read.
         return [path for path in found if os.path.isfile(path / _DATABASE)]
     return []
+
+
+def _absent() -> list[Path]:
+    """Return where Chromium looks for a database, if this person has Chromium and no database of it."""
+    if (person := _person()) is None:
+        return []
+    account, home = person
+    old, new = (home / place for place in _CHROMIUM)
+    with as_user(account.pw_uid, account.pw_gid):
+        if not any(os.path.isdir(home / ".config" / each) for each in _STARTED):
+            return []
+        if any(os.path.isfile(place / _DATABASE) for place in (old, new)):
+            return []
+        return [old if os.path.isdir(old) else new]
+
+
+def _make(database: Path) -> None:
+    """Make a database without a password, as the browser does. Raises `StoreError`."""
+    if person := _person():
+        with as_user(person[0].pw_uid, person[0].pw_gid), files.store_errors(database):
+            database.mkdir(0o700, parents=True, exist_ok=True)
+    _ask(database, "-N", "--empty-password")
 
 
 def _bring(database: Path, roots: Roots, done: Outcome) -> None:
