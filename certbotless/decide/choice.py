@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from ..base.clock import is_believable
 from ..model.authority import fits
+from ..model.certificate import LeafFacts
 from ..model.decision import Step
 from ..model.reason import Reason, Why, because
 from ..model.situation import Situation
@@ -75,7 +76,7 @@ def _has_failed(step: Step, situation: Situation) -> bool:
         situation.remembered.failures.get(step.key),
     )
     faults = trouble.faults if trouble else 0
-    is_at_end = facts is not None and facts.ends_soon(seen.at)
+    is_at_end = facts is not None and facts.ends_soon(seen.at) and _covers(facts, situation)
     if is_at_end and not situation.intent.ignore_ledger and situation.our_limit(step.target):
         return True
     if _has_valid(situation):
@@ -93,7 +94,11 @@ def _has_valid(situation: Situation) -> bool:
     seen, facts = situation.seen, situation.seen.in_hand.facts
     if facts is None or not facts.not_before <= seen.at < facts.not_after:
         return False
-    return fits(situation.goal.site, seen.address, facts.names)
+    return _covers(facts, situation)
+
+
+def _covers(facts: LeafFacts, situation: Situation) -> bool:
+    return fits(situation.goal.site, situation.seen.address, facts.names)
 
 
 def _fault_of(step: Step, situation: Situation) -> str:
