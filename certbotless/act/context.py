@@ -62,7 +62,7 @@ class SiteContext:
         self.address_of = edges.address_of
         self._zones = edges.zones
         self.file = SiteFile(config.state_dir, site.domain)
-        self.store = Store(config.certs_dir_of(site), site.domain, key_mode=int(config.key_mode, 8))
+        self.store = Store(config.certs_dir_of(site), site.domain, key_mode=config.key_mode_of(site))
         self.ledger = LedgerFile(config.state_dir, config.certs_dirs)
         self._events = Events(config.state_dir)
 

@@ -94,9 +94,12 @@ class Proof:
     def is_on_trial(self) -> bool:
         """Whether what is published was on trial already when it was looked at."""
         trial = self._ctx.state.trial
-        if trial is None or trial.generation != self._seen.published.generation:
-            return False
-        return self._ctx.clock.now() - trial.at < _TRIAL_LASTS
+        return trial is not None and self._is_tried and self._ctx.clock.now() - trial.at < _TRIAL_LASTS
+
+    @property
+    def _is_tried(self) -> bool:
+        trial = self._ctx.state.trial
+        return trial is not None and trial.generation == self._seen.published.generation
 
     def fallback(self) -> Published | None:
         """Return the generation before the published one, None where it cannot be gone back to."""
@@ -153,7 +156,9 @@ class Proof:
             return
         leaf = self._wait_for(service, self.sha256)  # 4
         if leaf == self.sha256:
-            self._ctx.file.change(trial=None)
+            # That the one before is served again says nothing of the one that was refused.
+            if self._is_tried:
+                self._ctx.file.change(trial=None)
             return
         late = Text("{} s after the action", PROOF_TIMEOUT_S) if may_help else service.hopeless
         if service.is_dead():

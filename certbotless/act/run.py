@@ -46,7 +46,6 @@ from ..observe.record_answers import ask_servers
 from ..observe.views import Looking, look
 from .context import Edges, SiteContext
 from .dispatch import announce, take
-from .shared import Turns, hold_others, release_others
 from .sharing import SharedTargets
 
 logger = logging.getLogger(__name__)
@@ -99,15 +98,14 @@ def run(
     """
     slots = threading.BoundedSemaphore(config.parallel)
     goals = [Goal(site, config) for site in sites]
-    shared, turns = SharedTargets(goals), Turns(goals)
+    shared = SharedTargets(goals)
 
     def one(goal: Goal) -> Outcome:
         with about(goal.site.domain):
             try:
-                outcome = _guarded(goal, edges, intent, slots, (shared, turns))
+                outcome = _guarded(goal, edges, intent, slots, shared)
             finally:
-                shared.leave(goal.site.domain)
-                turns.leave(goal.site.domain)
+                shared.end(goal.site)
             on_done(outcome)
         return outcome
 
@@ -115,18 +113,14 @@ def run(
 
 
 def _guarded(
-    goal: Goal,
-    edges: Edges,
-    intent: Intent,
-    slots: threading.BoundedSemaphore,
-    others: tuple[SharedTargets, Turns],
+    goal: Goal, edges: Edges, intent: Intent, slots: threading.BoundedSemaphore, shared: SharedTargets
 ) -> Outcome:
     """The guard around one site: whatever happens, the others go on."""
     domain = goal.site.domain
     try:
         with SlotClock(edges.clock, slots) as clock:
             ctx = SiteContext(goal, replace(edges, clock=clock), intent)
-            site_run = _SiteRun(ctx, clock, *others)
+            site_run = _SiteRun(ctx, clock, shared)
             return site_run.rehearse() if intent.only_rehearse else site_run.run()
     except Interrupted as exc:
         return Outcome(domain, "pending", exc.message, False, None)
@@ -149,9 +143,10 @@ def _explained(exc: Exception, what: str, domain: str) -> CertbotlessError:
 class _SiteRun:
     """One run for one site."""
 
-    def __init__(self, ctx: SiteContext, clock: SlotClock, shared: SharedTargets, turns: Turns) -> None:
-        self._ctx, self._clock, self._shared, self._turns = ctx, clock, shared, turns
+    def __init__(self, ctx: SiteContext, clock: SlotClock, shared: SharedTargets) -> None:
+        self._ctx, self._clock, self._shared = ctx, clock, shared
         self._config, self._site, self._intent = ctx.config, ctx.site, ctx.intent
+        self._turns = shared.turns if ctx.site.certificate else None
         self._file = ctx.file
         self._began = clock.now()
 
@@ -169,7 +164,7 @@ class _SiteRun:
                 view = self._look()
                 self._note_what_is_true(view)
                 due = [step for step in view.decision.due(view.seen.at) if step.key not in taken]
-                if self._must_wait(due):
+                if self._turns and self._turns.must_wait(self._site, view, due, self._clock):
                     continue
                 if not due:
                     return self._outcome(view, taken)
@@ -183,20 +178,6 @@ class _SiteRun:
                 if step.action in ("order", "collect"):
                     # A certificate that has just come can wait: an issuance asks for no more than it must.
                     taken.add("renewal-info")
-
-    def _must_wait(self, due: Sequence[Step]) -> bool:
-        """Wait where a certificate that others share comes, or is theirs to take first; return whether so."""
-        if not self._site.certificate:
-            return False
-        with self._clock.slot_for_others():
-            if not due:
-                return self._turns.await_certificate(self._site, self._clock)
-            if due[0].action == "take":
-                self._shared.leave(self._site.domain)
-                return self._turns.await_turn(self._site, self._clock)
-        if not any(step.action in ("take", "deploy", "redeploy") for step in due):
-            self._turns.give_way(self._site)
-        return False
 
     def rehearse(self) -> Outcome:
         """Get a certificate and forget it. A failure is reported, and not remembered."""
@@ -285,8 +266,8 @@ class _SiteRun:
             return self._ruled_out(step, error)
         else:
             failures = self._file.state.failures
-            if self._site.certificate and step.fact == "served":
-                release_others(self._ctx)
+            if self._turns and step.fact == "served":
+                self._turns.release_others(self._ctx)
             self._file.change(failures={key: each for key, each in failures.items() if key != step.key})
             if step.action in ("order", "collect"):
                 self._note_given(seen)
@@ -338,8 +319,8 @@ class _SiteRun:
             # The container that kept the order from being placed.
             noted[f"deploy:{exc.container}"] = failure
         self._file.change(failures=failures | noted)
-        if self._site.certificate and isinstance(exc, CertificateRefused):
-            hold_others(self._ctx, seen, failure)
+        if self._turns and isinstance(exc, CertificateRefused):
+            self._turns.hold_others(self._ctx, seen, failure)
         if step.action == "order" and step.target:
             from .stand_ins import note_failed  # noqa: PLC0415  (as above)
 

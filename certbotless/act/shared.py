@@ -1,19 +1,22 @@
 """Sites that share a certificate: how one takes it, and how those of a run take turns."""
 
 import logging
-import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from threading import Event, Lock
 
-from ..base.clock import Clock
+from ..base.clock import SlotClock
 from ..base.log_context import waits_for
 from ..base.times import rfc3339
 from ..base.words import N_
 from ..config.settings import Site
 from ..model.authority import names_of
+from ..model.decision import Step
 from ..model.memory import Failure
 from ..model.observation import Observation
 from ..model.shared import Held
-from ..model.situation import Goal
+from ..model.view import View
 from ..state.shared import SharedCertificate
 from .context import SiteContext
 
@@ -46,70 +49,125 @@ def take(ctx: SiteContext, seen: Observation) -> None:
     )
 
 
-def hold_others(ctx: SiteContext, seen: Observation, failure: Failure) -> None:
-    """Keep the sites after this one from what its service has refused, until it tries again."""
-    if seen.shared is not None and seen.shared.facts is not None:
-        held = Held(seen.shared.facts.sha256, ctx.site.domain, failure.retry_at)
-        _certificate(ctx).hold(held)
-
-
-def release_others(ctx: SiteContext) -> None:
-    """Let the sites after this one have what its service has taken."""
-    _certificate(ctx).release(ctx.site.domain)
-
-
 def _certificate(ctx: SiteContext) -> SharedCertificate:
     return SharedCertificate(ctx.config, ctx.site.certificate or "")
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Sites that take a certificate together; `comes` is set when it is their turn, or was."""
+
+    sites: set[str]
+    comes: Event = field(default_factory=Event)
 
 
 class Turns:
     """Lets the sites of a run take a shared certificate one after the other, in the order of the file.
 
-    So the first service that does not come up with it is the only one. Records and all else go on meanwhile.
+    So the first service that does not come up with it is the only one. Sites with the same service have one
+    turn: it is acted upon once for all of them. Records and all else go on meanwhile.
+
+    Args:
+        sites: those of the run, in the order of the file.
+        names_of: returns the names of the services of a site.
     """
 
-    def __init__(self, goals: Sequence[Goal]) -> None:
-        self._sharers: dict[str, list[str]] = {}
-        for site in (goal.site for goal in goals):
+    def __init__(self, sites: Sequence[Site], names_of: Callable[[str], Set[str]]) -> None:
+        self._lock = Lock()
+        # Set when the run of a shared certificate has ended.
+        self._ended = {site.domain: Event() for site in sites if site.is_shared}
+        sharers: dict[str, dict[str, Set[str]]] = {}
+        for site in sites:
             if site.certificate:
-                self._sharers.setdefault(site.certificate, []).append(site.domain)
-        self._running = {goal.site.domain for goal in goals}
-        self._waiting = set(self._running)
-        self._changed = threading.Condition()
+                sharers.setdefault(site.certificate, {})[site.domain] = names_of(site.domain)
+        # Those that are not over, by certificate; and by domain.
+        self._turns = {name: deque(map(_Turn, turns_of(those))) for name, those in sharers.items()}
+        self._turn_of = {
+            domain: turn for turns in self._turns.values() for turn in turns for domain in turn.sites
+        }
+        for turns in self._turns.values():
+            turns[0].comes.set()
 
-    def leave(self, domain: str) -> None:
-        """Note that the run of a site has ended."""
-        with self._changed:
-            self._running.discard(domain)
-            self._waiting.discard(domain)
-            self._changed.notify_all()
+    def end(self, site: Site) -> None:
+        """Note that the run of a site, or of a shared certificate, has ended."""
+        if site.is_shared:
+            self._ended[site.domain].set()
+        elif site.certificate:
+            self._give_way(site.domain, site.certificate)
 
-    def give_way(self, site: Site) -> None:
-        """Note that a site is done with its certificate; not while that is still to come."""
-        with self._changed:
-            if site.certificate not in self._running:
-                self._waiting.discard(site.domain)
-                self._changed.notify_all()
+    def is_behind(self, domain: str) -> bool:
+        """Whether it is not the turn of the site yet."""
+        return domain in self._turn_of and not self._turn_of[domain].comes.is_set()
 
-    def await_certificate(self, site: Site, clock: Clock) -> bool:
-        """Wait for the run of the shared certificate; return whether there was one to wait for."""
-        return self._wait([site.certificate or ""], self._running, clock)
+    def must_wait(self, site: Site, view: View, due: Sequence[Step], clock: SlotClock) -> bool:
+        """Wait where the certificate is to come, or is for others to take first; return whether so.
 
-    def await_turn(self, site: Site, clock: Clock) -> bool:
-        """Wait for the sites before this one; return whether there was one to wait for."""
-        sharers = self._sharers.get(site.certificate or "", [site.domain])
-        return self._wait(sharers[: sharers.index(site.domain)], self._waiting, clock)
+        Args:
+            due: the steps that the run has not taken yet.
+        """
+        if site.certificate is None:
+            return False
+        ended, turn = self._ended.get(site.certificate), self._turn_of[site.domain]
+        is_to_come = ended is not None and not ended.is_set()
+        is_taking = any(step.action == "take" for step in view.decision.steps)
+        # Where a service is about to try again what it has refused, later sites go by what comes of it.
+        if is_taking and (not due or due[0].action == "take") and not turn.comes.is_set():
+            with self._lock:
+                others = ",".join(sorted(self._turns[site.certificate][0].sites))
+            _wait(turn.comes, others, clock)
+            return True
+        if ended is not None and is_to_come and not due:
+            _wait(ended, site.certificate, clock)
+            return True
+        if not (is_to_come or is_taking or any(step.action in ("deploy", "redeploy") for step in due)):
+            self._give_way(site.domain, site.certificate)
+        return False
 
-    def _wait(self, domains: Sequence[str], busy: set[str], clock: Clock) -> bool:
-        has_waited = False
-        while True:
+    def hold_others(self, ctx: SiteContext, seen: Observation, failure: Failure) -> None:
+        """Keep the sites after this one from what its service has refused, until it has tried again."""
+        if seen.shared is not None and seen.shared.facts is not None:
+            held = Held(seen.shared.facts.sha256, ctx.site.domain, failure.retry_at)
+            _certificate(ctx).hold(held)
+
+    def release_others(self, ctx: SiteContext) -> None:
+        """Let the sites after this one have what its service has just taken."""
+        facts = ctx.store.look(ctx.state.generations).facts
+        if facts is not None:
+            _certificate(ctx).release(ctx.site.domain, facts.sha256)
+
+    def _give_way(self, domain: str, certificate: str) -> None:
+        left = self._turns[certificate]
+        with self._lock:
+            self._turn_of[domain].sites.discard(domain)
+            while left and not left[0].sites:
+                left.popleft()
+            if left:
+                left[0].comes.set()
+
+
+def _wait(event: Event, others: str, clock: SlotClock) -> None:
+    extra = waits_for(N_("the other sites of this certificate"), others)
+    logger.debug("certificate.shared with=%s", others, extra=extra)
+    with clock.slot_for_others():
+        while not event.wait(_PATIENCE_S):
             clock.sleep(0)  # the run may have been asked to stop
-            with self._changed:
-                if not (others := busy.intersection(domains)):
-                    return has_waited
-                if not has_waited:
-                    named = ",".join(sorted(others))
-                    extra = waits_for(N_("the other sites of this certificate"), named)
-                    logger.debug("certificate.shared with=%s", named, extra=extra)
-                has_waited = True
-                self._changed.wait(_PATIENCE_S)
+
+
+def turns_of(names: Mapping[str, Set[str]]) -> list[set[str]]:
+    """Return the domains of each turn, in the order in which they are given.
+
+    Args:
+        names: by domain, those of its services; domains that have one in common are in one turn.
+    """
+    turns: list[tuple[set[str], set[str]]] = []
+    for domain, own in names.items():
+        alike = [turn for turn in turns if not own.isdisjoint(turn[1])]
+        if not alike:
+            turns.append(({domain}, {*own}))
+            continue
+        (domains, served), *others = alike
+        for those, their in [*others, ({domain}, own)]:
+            domains |= those
+            served |= their
+        turns = [turn for turn in turns if turn not in others]
+    return [domains for domains, _ in turns]

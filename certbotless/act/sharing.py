@@ -1,17 +1,23 @@
 """Sites of one run that share a container: it is acted upon once for all of them."""
 
+from __future__ import annotations
+
 import logging
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from ..base.clock import Clock, Pace
 from ..base.errors import StoreError
 from ..base.log_context import waits_for
 from ..base.words import N_
-from ..config.settings import Target
+from ..config.settings import Site, Target
 from ..model.situation import Goal
 from ..state.site import SiteFile
+
+if TYPE_CHECKING:
+    from .shared import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +30,9 @@ class SharedTargets:
 
     A container counts as shared whether a target names it or matches it by its label. The names behind a
     label are those of the last check.
+
+    Attributes:
+        turns: of the sites that share a certificate; None where none does.
     """
 
     def __init__(self, goals: Sequence[Goal]) -> None:
@@ -34,6 +43,20 @@ class SharedTargets:
         }
         self._certifying = {goal.site.domain for goal in goals}
         self._lock = threading.Lock()
+        self.turns: Turns | None = None
+        if any(goal.site.certificate for goal in goals):
+            from .shared import Turns  # noqa: PLC0415  (nothing of it is loaded for other sites)
+
+            served: dict[str, set[str]] = {}
+            for (domain, _), names in self._names.items():
+                served.setdefault(domain, set()).update(names)
+            self.turns = Turns([goal.site for goal in goals], lambda domain: served.get(domain, set()))
+
+    def end(self, site: Site) -> None:
+        """Note that the run of a site has ended."""
+        self.leave(site.domain)
+        if self.turns is not None:
+            self.turns.end(site)
 
     def leave(self, domain: str) -> None:
         """Note that the site has its certificate, or will not get one in this run."""
@@ -50,6 +73,9 @@ class SharedTargets:
         while not pace.expired:
             with self._lock:
                 busy = sharers & self._certifying
+            if self.turns is not None:
+                # Those that take a shared certificate later have a turn of their own.
+                busy = {each for each in busy if not self.turns.is_behind(each)}
             if not busy:
                 return
             if busy != told:

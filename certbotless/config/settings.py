@@ -349,10 +349,6 @@ class Config(_Section):
     @property
     def shared(self) -> tuple[Site, ...]:
         """The certificates that sites share, each as a site without record and service, by its wildcard."""
-        users: dict[str, list[Site]] = {}
-        for site in self.sites:
-            if site.certificate:
-                users.setdefault(site.certificate, []).append(site)
         return tuple(
             Site(
                 domain=wildcard,
@@ -362,8 +358,17 @@ class Config(_Section):
                 records="none",
                 certs_dir=self.shared_dir,
             )
-            for wildcard, sites in users.items()
+            for wildcard, sites in self.users.items()
         )
+
+    @property
+    def users(self) -> dict[str, list[Site]]:
+        """The sites that share each certificate, by its wildcard, in the order of the file."""
+        found: dict[str, list[Site]] = {}
+        for site in self.sites:
+            if site.certificate:
+                found.setdefault(site.certificate, []).append(site)
+        return found
 
     @property
     def kept(self) -> tuple[Site, ...]:
@@ -384,7 +389,12 @@ class Config(_Section):
         """Return the folder of the site's pair."""
         return site.certs_dir or self.certs_dir
 
+    def key_mode_of(self, site: Site) -> int:
+        """Return the mode of the site's key. No server reads that of a certificate that sites share."""
+        return 0o600 if site.is_shared else int(self.key_mode, 8)
+
     @property
     def certs_dirs(self) -> frozenset[Path]:
         """Every folder that holds the pair of some site."""
-        return frozenset(map(self.certs_dir_of, self.kept))
+        own = frozenset(map(self.certs_dir_of, self.sites))
+        return own | {self.shared_dir} if any(site.certificate for site in self.sites) else own

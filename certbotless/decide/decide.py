@@ -23,7 +23,6 @@ from ..model.renewal import first_look, is_due, is_look_due, renewal_moment
 from ..model.situation import Goal, Situation
 from .deploy import deploy_steps, redeploy_steps
 from .record import list_steps, record_steps
-from .shared import take_steps
 
 
 def decide(situation: Situation) -> Decision:
@@ -33,16 +32,16 @@ def decide(situation: Situation) -> Decision:
     drawn = told.moment if told and told.is_of(facts) else None
     why, hold = _reasons_to_order(situation, drawn), partial(_held_back, situation=situation)
     order = _order_steps(situation, why, hold) if why else []
-    take = take_steps(situation)
+    take, wildcard = _take_steps(situation), situation.goal.site.certificate
     steps = [
         *([Step("clean-up", because(Why.TXT_LEFT))] if state.txt else ()),
         *(step for action in WRITES for step in record_steps(action, situation)),
         *_rotate_steps(seen),
-        *(_adopt_steps(seen, state) if not situation.goal.site.certificate else ()),
+        *(_adopt_steps(seen, state) if not wildcard else ()),
         *_restore_steps(seen, state),
         *order,
         *take,
-        *([Step("collect", because(Why.ORDER_LEFT))] if state.in_flight and not order else ()),
+        *([Step("collect", because(Why.ORDER_LEFT))] if state.in_flight and not (order or wildcard) else ()),
         *(redeploy_steps(situation) if not order and not take else ()),
         *deploy_steps(situation),
     ]
@@ -65,7 +64,17 @@ def decide(situation: Situation) -> Decision:
     if order and is_counted and isinstance(situation.ledger, StoreError):
         problems += (unseen(situation.ledger, seen.at, situation.goal.config.check_every),)
     renewal = renewal_moment(facts, drawn) if facts else None
+    if wildcard:
+        renewal = seen.shared.renewal if seen.shared else None
     return Decision(tuple(held), problems, renewal, tuple(optional), _next_rotation(seen))
+
+
+def _take_steps(situation: Situation) -> list[Step]:
+    if situation.goal.site.certificate is None:
+        return []
+    from .shared import take_steps  # noqa: PLC0415  (nothing of it is loaded for other sites)
+
+    return take_steps(situation, situation.goal.site.certificate)
 
 
 def state_of(

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from ..base.checked import Model
 from ..base.times import Moment
+from ..config.settings import Site
 from .certificate import LeafFacts
 
 
@@ -29,19 +31,25 @@ class Shared:
 
     Attributes:
         facts: None where there is none yet, or it is damaged.
-        held: None where no service has refused it.
+        held: by whom it is refused; empty where no service has refused it.
+        renewal: when it is due for renewal; None where there is none.
     """
 
     facts: LeafFacts | None
-    held: Held | None = None
+    held: Sequence[Held] = ()
+    renewal: datetime | None = None
 
-    def is_held_for(self, domain: str, sharers: Sequence[str]) -> bool:
-        """Whether the service of a site before this one has refused it.
+    def held_for(self, domain: str, sharers: Sequence[Site]) -> Held | None:
+        """Return what the service of a site before this one says, if it has refused it; the last to be over.
+
+        What a site without a service once refused says nothing.
 
         Args:
-            sharers: the domains of the sites that share it, in the order of the file.
+            sharers: the sites that share it, in the order of the file.
         """
-        held = self.held
-        if held is None or self.facts is None or held.sha256 != self.facts.sha256:
-            return False
-        return held.by in sharers[: sharers.index(domain)]
+        if self.facts is None or not self.held:
+            return None
+        domains = [site.domain for site in sharers]
+        before = {site.domain for site in sharers[: domains.index(domain)] if site.deploy}
+        found = [each for each in self.held if each.by in before and each.sha256 == self.facts.sha256]
+        return max(found, key=lambda each: each.until, default=None)

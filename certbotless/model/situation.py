@@ -19,10 +19,10 @@ class Goal:
     config: Config
 
     @property
-    def sharers(self) -> tuple[str, ...]:
-        """The domains of all sites that share its certificate, in the order of the file."""
+    def sharers(self) -> tuple[Site, ...]:
+        """All sites that share its certificate, in the order of the file."""
         wildcard = self.site.certificate
-        return tuple(site.domain for site in self.config.sites if wildcard and site.certificate == wildcard)
+        return tuple(site for site in self.config.sites if wildcard and site.certificate == wildcard)
 
     def authorities(self, seen: Observation) -> tuple[Authority, ...]:
         """Return who may certify the site: the one that is wanted, then those that stand in for it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import datetime
@@ -12,11 +12,12 @@ from ..base.clock import is_believable
 from ..base.concurrent import together
 from ..base.errors import AddressError, CertbotlessError, StoreError, ZoneOnHold
 from ..base.words import Text
+from ..config.settings import Site
 from ..config.values import AddressRule
 from ..decide.decide import without_abandoned
 from ..model.certificate import Published
 from ..model.memory import Listed, SiteState
-from ..model.observation import Answers, Endpoint, Observation, endpoints_of, unseen
+from ..model.observation import Answers, Observation, endpoints_of, unseen
 from ..model.situation import Goal
 from ..state.pair import Store
 from ..state.site import Accounts, SiteFile
@@ -31,24 +32,29 @@ if TYPE_CHECKING:
 
 
 def observe(
-    goal: Goal, state: SiteState, shown_by: AnswerSource, now: datetime, address_of: AddressSource
+    goal: Goal,
+    state: SiteState,
+    shown_by: AnswerSource,
+    now: datetime,
+    address_of: AddressSource,
+    shared: dict[str, Shared | None],
 ) -> Observation:
-    """Look at everything that concerns the site, at once. Takes at most about 6 s."""
+    """Look at everything that concerns the site, at once. Takes at most about 6 s.
+
+    `shared` is what this check has seen of certificates that sites share, by their name; it is added to.
+    """
     site, config = goal.site, goal.config
     problems: list[CertbotlessError] = []
     addresses = {type_: _wanted(type_, rule, address_of, problems) for type_, rule in site.rules.items()}
-    store = Store(config.certs_dir_of(site), site.domain, key_mode=int(config.key_mode, 8))
+    store = Store(config.certs_dir_of(site), site.domain, key_mode=config.key_mode_of(site))
     host = host_of(goal, state, addresses["A"])
-    places = [place for target in site.deploy for place in endpoints_of(target, state, host)]
     with ThreadPoolExecutor(max_workers=1) as pool:
         asked = pool.submit(copy_context().run, shown_by, goal, state, now)
         published = store.look(state.generations)
         file = SiteFile(config.state_dir, site.domain)
-        has_copy = file.has_pair
         copy = file.copy() if published.facts is None else None
-        served = _leaves(places, site.domain)
+        served = _leaves(site, state, host)
         local_ca, next_ca = _local_cas(goal, now, problems)
-        shared = _shared(goal, problems)
         shown = asked.result()
     listed = {fqdn: _listed(fqdn, state, now) for fqdn in sorted(shown.unanswered)}
     if shown.fault is not None and (isinstance(shown.fault, ZoneOnHold) or not any(listed.values())):
@@ -58,7 +64,7 @@ def observe(
         addresses=addresses,
         answers=_answers(shown, listed),
         published=published,
-        has_copy=has_copy,
+        has_copy=file.has_pair,
         served=served,
         problems=tuple(unseen(problem, now, config.check_every) for problem in problems),
         refused=_refused(store, state, published),
@@ -69,7 +75,7 @@ def observe(
         host=host,
         local_ca=local_ca,
         next_ca=next_ca,
-        shared=shared,
+        shared=_shared(goal, shared),
         accountless=_accountless(goal),
         ca_before=_ca_before(goal, store, state, published),
     )
@@ -114,17 +120,21 @@ def _local_cas(
     return ca, next_ca
 
 
-def _shared(goal: Goal, problems: list[CertbotlessError]) -> Shared | None:
-    """Return the certificate that the site shares, if it shares one."""
-    if not goal.site.certificate:
-        return None
-    from ..state.shared import SharedCertificate  # noqa: PLC0415  (nothing of it is loaded for other sites)
+def _shared(goal: Goal, known: dict[str, Shared | None]) -> Shared | None:
+    """Return the certificate that the site shares; None for none, and where it cannot be read.
 
-    try:
-        return SharedCertificate(goal.config, goal.site.certificate).seen()
-    except StoreError as exc:
-        problems.append(exc)
-        return None
+    That it cannot be read is a problem of its own, not one of each site.
+    """
+    name = goal.site.certificate
+    if name is not None and name not in known:
+        from ..state.shared import SharedCertificate  # noqa: PLC0415  (nothing of it is loaded for other sites)
+
+        # Other sites are checked at the same time: none of them may meet half of an answer.
+        try:
+            known[name] = SharedCertificate(goal.config, name).seen()
+        except StoreError:
+            known[name] = None
+    return known[name] if name is not None else None
 
 
 def host_of(goal: Goal, state: SiteState, address: str) -> str:
@@ -168,7 +178,8 @@ def _refused(store: Store, state: SiteState, published: Published) -> Published 
     return found if found.facts is not None else None
 
 
-def _leaves(places: Sequence[Endpoint], domain: str) -> dict[str, str]:
+def _leaves(site: Site, state: SiteState, host: str) -> dict[str, str]:
+    places = [place for target in site.deploy for place in endpoints_of(target, state, host)]
     known = {place.key: place.where for place in places if place.where}
-    leaves = together(lambda where: served_leaf(*where, domain), list(known.values()))
+    leaves = together(lambda where: served_leaf(*where, site.domain), list(known.values()))
     return dict(zip(known, leaves, strict=True))

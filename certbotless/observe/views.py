@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..base.clock import SystemClock
 from ..base.concurrent import together
@@ -34,6 +35,9 @@ from ..world.lan.address import AddressSource, address_now
 from .record_answers import AnswerSource, ask_servers
 from .site import observe
 
+if TYPE_CHECKING:
+    from ..model.shared import Shared
+
 logger = logging.getLogger(__name__)
 
 # Each check waits for the network most of its time.
@@ -52,6 +56,7 @@ class Looking:
         shown_by: what the name servers show.
         crashes: where the last check of a site crashed, by domain: a traceback is logged once.
         fingerprints: of the configuration; without them, its secrets are read where something has failed.
+        shared: what sites share, as far as it was read: once for all of them.
     """
 
     shown_by: AnswerSource
@@ -60,6 +65,7 @@ class Looking:
     address_of: AddressSource = address_now
     crashes: dict[str, str] = field(default_factory=dict)
     fingerprints: Fingerprints | None = None
+    shared: dict[str, Shared | None] = field(default_factory=dict)
 
 
 def look(goal: Goal, looking: Looking, now: datetime, remembered: SiteState | None = None) -> View:
@@ -89,7 +95,7 @@ def _look(goal: Goal, looking: Looking, now: datetime, remembered: SiteState | N
     site, config = goal.site, goal.config
 
     def observed(state: SiteState) -> Observation:
-        return observe(goal, state, looking.shown_by, now, looking.address_of)
+        return observe(goal, state, looking.shown_by, now, looking.address_of, looking.shared)
 
     try:
         remembered = remembered or SiteFile(config.state_dir, site.domain).load()

@@ -1,15 +1,22 @@
 """The certificate that several sites share, as one of them finds it: the pair, and who has refused it.
 
 shared/          the pair of each, in the folders of `pair.Store`; no server reads there
-sites/_.<domain>.held   the service that did not come up with it last
+sites/_.<domain>.held/   a file for each site whose service did not come up with it, by the site's domain
 """
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 from ..base import saved
 from ..base.errors import StoreError
 from ..base.files import store_errors
 from ..base.names import file_name
+from ..base.words import Text
 from ..config.settings import Config
-from ..model.memory import SavedPair
+from ..model.certificate import Published
+from ..model.memory import SavedPair, SiteState
+from ..model.renewal import renewal_moment
 from ..model.shared import Held, Shared
 from .pair import Store
 from .site import SiteFile
@@ -21,33 +28,54 @@ class SharedCertificate:
     def __init__(self, config: Config, wildcard: str) -> None:
         self._file = SiteFile(config.state_dir, wildcard)
         self._store = Store(config.shared_dir, wildcard)
-        self._held = config.state_dir / "sites" / f"{file_name(wildcard)}.held"
+        self._holds = config.state_dir / "sites" / f"{file_name(wildcard)}.held"
 
     def seen(self) -> Shared:
         """Return what is there. Raises StoreError where the state cannot be read."""
-        return Shared(self._store.look(self._file.load().generations).facts, self._held_now())
+        state, found = self._look()
+        if found.facts is None:
+            return Shared(None)
+        told = state.renewal
+        drawn = told.moment if told and told.is_of(found.facts) else None
+        return Shared(found.facts, tuple(self._held()), renewal_moment(found.facts, drawn))
 
     def pair(self) -> SavedPair:
         """Return the pair, for a site to publish. Raises StoreError."""
-        known = self._file.load().generations
-        found = self._store.look(known)
+        state, found = self._look()
         if found.facts is None or found.origin is None:
-            raise StoreError(found.fault)
-        return SavedPair.of(*self._store.pair(known), found.origin, found.facts.not_after)
+            raise StoreError(found.fault or Text("no certificate is published yet"))
+        return SavedPair.of(*self._store.pair(state.generations), found.origin, found.facts.not_after)
+
+    def _look(self) -> tuple[SiteState, Published]:
+        """Return the state and what is published; again where that was replaced between the two."""
+        state = self._file.load()
+        found = self._store.look(state.generations)
+        if found.facts is None and (after := self._file.load()).generations != state.generations:
+            return after, self._store.look(after.generations)
+        return state, found
+
+    # Each site has a file of its own, so that one that refuses it and one that takes it never collide.
 
     def hold(self, held: Held) -> None:
         """Keep the sites that are later in the file from it. Raises StoreError."""
-        saved.save(self._held, held.to_plain())
+        saved.save(self._holds / held.by, held)
 
-    def release(self, domain: str) -> None:
-        """Forget that the service of this site refused it. Raises StoreError."""
-        held = self._held_now()
-        if held is not None and held.by == domain:
-            with store_errors(self._held):
-                self._held.unlink(missing_ok=True)
+    def release(self, domain: str, sha256: str) -> None:
+        """Forget that the service of this site refused this leaf, which it serves now. Raises StoreError."""
+        path = self._holds / domain
+        if any(held.sha256 == sha256 for held in _held(path)):
+            with store_errors(path):
+                path.unlink(missing_ok=True)
 
-    def _held_now(self) -> Held | None:
-        try:
-            return saved.load(self._held, Held)
-        except ValueError:
-            return None
+    def _held(self) -> Iterator[Held]:
+        paths: list[Path] = []
+        with suppress(OSError):  # nobody has refused it
+            paths = sorted(self._holds.iterdir())
+        for path in paths:
+            yield from _held(path)
+
+
+def _held(path: Path) -> Iterator[Held]:
+    with suppress(ValueError, StoreError):
+        if (held := saved.load(path, Held)) is not None:
+            yield held

@@ -245,6 +245,18 @@ def test_another_pair_in_the_place_of_the_refused_one_ends_its_trial(refusing: S
     assert (refusing.state.trial, refusing.state.failures) == (None, {})
 
 
+def test_the_pair_before_it_served_again_at_last_does_not_end_the_trial(refusing: Scene) -> None:
+    """The service did not come up with that one at once either; the refused one is not ordered again."""
+    refused = refusing.published.generation
+    refusing.run()
+    refusing.tls.unload()
+    assert refusing.run().state == "failing"
+    assert refusing.published.is_intact
+    assert refusing.published.generation != refused
+    assert refusing.state.trial is not None
+    assert refusing.look().seen.in_hand.generation == refused
+
+
 def test_a_refused_pair_that_is_lost_ends_its_trial(refusing: Scene) -> None:
     refused = refusing.published
     refusing.run()

@@ -54,7 +54,7 @@ def seen(config: Config, state: SiteState | None = None, **fields: Any) -> Obser
     clock = FakeClock()
     address_of: Callable[[AddressRule], str] = fields.get("address_of", told)
     shown_by = ask_servers(NameServers(config.dns.nameservers, clock))
-    return observe(Goal(config.sites[0], config), state or SiteState(), shown_by, EPOCH, address_of)
+    return observe(Goal(config.sites[0], config), state or SiteState(), shown_by, EPOCH, address_of, {})
 
 
 # --- what was answered ------------------------------------------------------------------------------------
