@@ -234,7 +234,8 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     _add_actions_of_trust(add("trust"))
     shown = _("{}. It needs root, runs in its own namespaces, and leaves nothing behind.")
     about = _(_COMMANDS["sandbox"])
-    commands.add_parser("sandbox", help=about, description=shown.format(about))
+    sandbox = commands.add_parser("sandbox", help=about, description=shown.format(about))
+    _flag(sandbox, "--local", N_("show the local CA instead, with a second machine: no domain, no account"))
 
 
 def _add_options_of_add(parser: argparse.ArgumentParser) -> None:

@@ -328,10 +328,10 @@ def _ask(question: str, is_secret: bool) -> str:
         raise
 
 
-def _sandbox(_source: Path | None, _args: argparse.Namespace) -> int:
+def _sandbox(_source: Path | None, args: argparse.Namespace) -> int:
     from ..sandbox import run
 
-    return run.main()
+    return run.main(is_local=args.local)
 
 
 # --- commands that act ------------------------------------------------------------------------------------

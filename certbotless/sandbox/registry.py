@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import docker
 from cryptography import x509
@@ -61,6 +62,7 @@ class Registry:
         restarts: whether the engine starts it again when it ends.
         drain: how long it finishes what it has begun before it ends, as ``30s``; empty is not at all.
         cap_drop: what of root's rights it is without, as of ``docker run --cap-drop``.
+        is_plain: it serves HTTP without TLS.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Registry:
         restarts: bool = True,
         drain: str = "",
         cap_drop: Sequence[str] = (),
+        is_plain: bool = False,
     ) -> None:
         self.domain = domain
         self.port = port
@@ -86,6 +89,7 @@ class Registry:
         self._cap_drop = cap_drop
         self._restarts = restarts
         self._drain = drain or "0s"
+        self._is_plain = is_plain
         self._docker = engine.client()
 
     @property
@@ -98,11 +102,12 @@ class Registry:
         """The container as it is now."""
         return self._docker.containers.get(self._name)
 
-    def create(self, mounts: dict[str, dict[str, str]] | None = None) -> None:
+    def create(self, mounts: dict[str, dict[str, str]] | None = None, *, waits: bool = True) -> None:
         """Create and start the container, and wait until it serves; at most 15 s.
 
         Args:
             mounts: what it sees in place of `certs` as a folder, as the library's `volumes`.
+            waits: False where its files are not there yet, so that it ends and is started again.
 
         Raises:
             SandboxError: it does not; the text holds its last output.
@@ -121,22 +126,29 @@ class Registry:
             ports={"5000/tcp": (self.publish, self.port) if self.publish else self.port},
             volumes=mounts or {str(self.certs): {"bind": "/certs", "mode": "ro"}},
             environment={
-                "REGISTRY_HTTP_TLS_CERTIFICATE": f"/certs/{self.domain}.pem",
-                "REGISTRY_HTTP_TLS_KEY": f"/certs/{self.domain}.key",
+                **({} if self._is_plain else self._tls()),
                 "REGISTRY_HTTP_DRAINTIMEOUT": self._drain,
                 "OTEL_TRACES_EXPORTER": "none",
             },
         )
-        self.wait_serving()
+        if waits:
+            self.wait_serving()
+
+    def _tls(self) -> dict[str, str]:
+        return {
+            "REGISTRY_HTTP_TLS_CERTIFICATE": f"/certs/{self.domain}.pem",
+            "REGISTRY_HTTP_TLS_KEY": f"/certs/{self.domain}.key",
+        }
 
     def wait_serving(self) -> None:
-        """Wait until a TLS handshake succeeds; at most 15 s.
+        """Wait until a TLS handshake succeeds, or without TLS a request; at most 15 s.
 
         Raises:
             SandboxError: none does; the text holds the container's last output.
         """
+        what = "HTTP" if self._is_plain else "TLS"
         try:
-            wait_until(self._serves, 15, f"container {self._name!r} serves TLS on port {self.port}")
+            wait_until(self._serves, 15, f"container {self._name!r} serves {what} on port {self.port}")
         except SandboxError as error:
             words = self.container.logs(tail=5).decode(errors="replace").replace("\n", " | ")
             raise SandboxError(f"{error.message}: {words}") from error
@@ -192,13 +204,16 @@ class Registry:
             digests: list[str] = [line["aux"]["Digest"] for line in _without_error(lines) if "aux" in line]
         return digests[0]
 
-    def pull(self, image: str) -> str:
+    def pull(self, image: str, *, name: str = "") -> str:
         """Remove the engine's own copy of `NAME:PORT/image`, let it pull the image, and return its digest.
+
+        Args:
+            name: as of `push`.
 
         Raises:
             RefusedByEngine: in the engine's words.
         """
-        name = f"{self.where}/{image}"
+        name = f"{name or self.domain}:{self.port}/{image}"
         with suppress(docker.errors.ImageNotFound):
             self._docker.images.remove(name, force=True)
         with _engines_words():
@@ -208,6 +223,9 @@ class Registry:
 
     def _serves(self) -> bool:
         try:
+            if self._is_plain:
+                with urlopen(f"http://127.0.0.1:{self.port}/v2/", timeout=5):
+                    return True
             served_sha256("127.0.0.1", self.port, self.domain)
         except OSError:
             return False

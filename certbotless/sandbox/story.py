@@ -1,21 +1,15 @@
 """The sandbox's story: the real program on the stand-ins, step by step, each fact verified.
 
-Owns which stand-ins there are, what is done, and what must be so after it. The program is run as its user
-does, by its command line, and is never imported. All of it happens on a private host, which ends with it.
+Owns which stand-ins there are, what is done, and what must be so after it. All of it happens on a private
+host, which ends with it.
 """
 
-import hashlib
 import json
-import os
-import signal
 import socket
 import ssl
 import stat
-import subprocess
 import sys
-import tempfile
 import time
-from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,22 +18,19 @@ import dns.message
 import dns.query
 
 from .alidns import AlidnsEmulator
-from .clients import Clients, gap_s
+from .clients import Clients
 from .engine import Engine
-from .host import HOST_NAME, LAN_ADDRESS, LAN_INTERFACE, SandboxError, hosts_entry
+from .host import HOST_NAME, LAN_ADDRESS, LAN_INTERFACE, hosts_entry
 from .pebble import Pebble
 from .registry import RefusedByEngine, Registry, served_sha256
+from .teller import CERTS, CONFIG, IMAGE, PORT, Teller, all_saw, certbotless, served_is_file, story_of
 
 ZONE = "sweetlove.test"
 DOMAIN = f"devbox.{ZONE}"
 # What a team without a public name calls its registry, in each machine's /etc/hosts.
 HOSTS_NAME = "registry.lan"
-PORT = 5000
 KEY_ID, KEY_SECRET = "sandbox-key", "sandbox-secret"
-IMAGE = "hello:1"
 
-CERTS = Path("/certs")
-CONFIG = Path("/etc/certbotless/config.yaml")
 CONFIG_TEXT = """\
 acme:
   directory: {directory}
@@ -62,54 +53,6 @@ sites:
 """
 
 
-class Teller:
-    """Prints the story as it happens, each line with the seconds since its start."""
-
-    def __init__(self) -> None:
-        self._start_s = time.monotonic()
-        self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        self.steps = 0
-        self.facts = 0
-
-    def seconds(self) -> float:
-        """Return for how long the story has been going on."""
-        return time.monotonic() - self._start_s
-
-    def step(self, title: str) -> None:
-        """Begin a step."""
-        self.steps += 1
-        print()
-        self._line(f"{self.steps}. {title}", "1")
-
-    def say(self, text: str) -> None:
-        """Tell something of this step."""
-        self._line(f"   {text}", "")
-
-    def quote(self, text: str) -> None:
-        """Show what a program says or a file holds, line by line."""
-        for line in text.splitlines():
-            self._line(f"   | {line}", "2")
-
-    def fact(self, text: str, holds: bool) -> None:
-        """Say that something is so.
-
-        Raises:
-            SandboxError: it is not.
-        """
-        if not holds:
-            raise SandboxError(f"this was expected, but is not so: {text}")
-        self.facts += 1
-        self._line(f"   ok {text}", "32")
-
-    def failed(self, error: Exception) -> None:
-        """Tell that the story ends here."""
-        self._line(f"   FAILED {error}", "31")
-
-    def _line(self, text: str, style: str) -> None:
-        painted = f"\033[{style}m{text}\033[0m" if self._colour and style else text
-        print(f"{self.seconds():6.2f}s  {painted}", flush=True)
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The stand-ins, all alive."""
@@ -122,31 +65,20 @@ class Parts:
 
 def main() -> int:
     """Tell the story; return 0 if every fact held, else 1."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end at once: it is the private host that cleans up
-    tell = Teller()
-    workdir = Path(tempfile.mkdtemp())
-    with ExitStack() as alive:
-        try:
-            parts = start(tell, workdir, alive)
-            today(tell, parts)
-            configure(tell, parts)
-            first_run(tell, parts)
-            look_around(tell, parts)
-            push_and_pull(tell, parts)
-            quiet(tell, parts)
-            renew(tell, parts)
-        # OSError: what a client meets on the network, and a refusal of the engine's API.
-        except (SandboxError, OSError) as error:
-            tell.failed(error)
-            for log in sorted([*workdir.glob("*.log"), *workdir.glob("docker/containers/*/*.log")]):
-                tell.say(f"the end of {log.name}:")
-                tell.quote("\n".join(log.read_text(errors="replace").splitlines()[-8:]))
-            print(f"certbotless: the sandbox failed in step {tell.steps}: {error}", file=sys.stderr)
-            return 1
-    tell.step("The end")
-    tell.say(f"{tell.facts} checks passed in {tell.seconds():.1f} s; nothing is left on your machine.")
-    tell.say("Next: README.md, for your own zone and registry; docs/architecture.md, for how it works.")
-    return 0
+    next_ = "Next: README.md, for your own zone and registry; docs/architecture.md, for how it works."
+    return story_of(live, next_)
+
+
+def live(tell: Teller, workdir: Path, alive: ExitStack) -> None:
+    """Go through all steps; the stand-ins end with `alive`."""
+    parts = start(tell, workdir, alive)
+    today(tell, parts)
+    configure(tell, parts)
+    first_run(tell, parts)
+    look_around(tell, parts)
+    push_and_pull(tell, parts)
+    quiet(tell, parts)
+    renew(tell, parts)
 
 
 def start(tell: Teller, workdir: Path, alive: ExitStack) -> Parts:
@@ -274,7 +206,7 @@ def look_around(tell: Teller, parts: Parts) -> None:
         tell.fact(
             f"certificate: a client that trusts the CA's root verifies {DOMAIN}", bool(session.version())
         )
-    served_is_file(tell)
+    served_is_file(tell, DOMAIN, LAN_ADDRESS)
 
 
 def only_record(tell: Teller, parts: Parts) -> None:
@@ -282,17 +214,6 @@ def only_record(tell: Teller, parts: Parts) -> None:
     held = [(record.rr, record.type, record.value) for record in parts.aliyun.records()]
     tell.quote("\n".join(" ".join(record) for record in held))
     tell.fact("the zone has only that record: no TXT record is left", held == [("devbox", "A", LAN_ADDRESS)])
-
-
-def served_is_file(tell: Teller) -> str:
-    """Verify that the served leaf is the file's; return its SHA-256."""
-    pem = (CERTS / f"{DOMAIN}.pem").read_text()
-    end = "-----END CERTIFICATE-----"
-    in_file = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem[: pem.index(end) + len(end)])).hexdigest()
-    served = served_sha256(LAN_ADDRESS, PORT, DOMAIN)
-    tell.quote(f"sha256 in the file {in_file}\nsha256 served      {served}")
-    tell.fact("service: the registry uses the certificate in the file", served == in_file)
-    return served
 
 
 def push_and_pull(tell: Teller, parts: Parts) -> None:
@@ -326,43 +247,10 @@ def renew(tell: Teller, parts: Parts) -> None:
     old = served_sha256(LAN_ADDRESS, PORT, DOMAIN)
     with Clients(DOMAIN, LAN_ADDRESS, PORT, parts.ca.root_pem()) as clients:
         certbotless(tell, "--renew-now")
-    new = served_is_file(tell)
+    new = served_is_file(tell, DOMAIN, LAN_ADDRESS)
     tell.fact(f"another certificate: {old[:16]}... -> {new[:16]}...", new != old)
-    visits = clients.visits()
-    failed = Counter(visit.error for visit in visits if visit.sha256 is None)
-    leaves = [visit.sha256 for visit in visits if visit.sha256 is not None]
-    slowest_s = max(visit.took_s for visit in visits if visit.sha256 is not None)
-    tell.say(
-        f"{len(visits)} clients: {leaves.count(old)} saw the old certificate, {leaves.count(new)} the new, "
-        f"{failed.total()} none ({', '.join(f'{n} {error}' for error, n in failed.items()) or 'no failure'})"
-    )
-    tell.say(f"the gap: connections were refused for {1000 * gap_s(visits):.0f} ms")
-    tell.say(f"the slowest client that was served took {slowest_s:.1f} s")
-    tell.fact(
-        "each client saw the old certificate, the new one, or none; never a wrong one",
-        set(leaves) == {old, new},
-    )
+    all_saw(tell, clients.visits(), old, new)
     only_record(tell, parts)
-
-
-def certbotless(tell: Teller, *arguments: str) -> None:
-    """Run the real program and show what it says, as it says it.
-
-    Raises:
-        SandboxError: its exit code is not 0.
-    """
-    tell.say(f"$ certbotless {' '.join(arguments)}")
-    with subprocess.Popen(
-        [sys.executable, "-m", "certbotless", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as program:
-        for line in program.stdout or ():
-            tell.quote(line.rstrip("\n"))
-    if program.returncode != 0:
-        raise SandboxError(f"certbotless {' '.join(arguments)} ended with code {program.returncode}")
 
 
 if __name__ == "__main__":

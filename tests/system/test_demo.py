@@ -26,19 +26,28 @@ def surroundings() -> set[str]:
     return {*mounts, *interfaces, *programs & {"dockerd", "containerd", "pebble", "registry", "docker-proxy"}}
 
 
-@pytest.fixture(scope="module")
-def story() -> str:
-    """Run the demo as a newcomer does; it must end well and leave this machine as it was."""
+def told(command: list[str]) -> str:
+    """Run a demo as a newcomer does; it must end well and leave this machine as it was."""
     before = surroundings()
-    run = completed(shlex.split(DEMO), cwd=ROOT)
+    run = completed(command, cwd=ROOT)
     assert (run.stderr, run.returncode) == ("", 0), run.stdout
     assert surroundings() ^ before == set()
-    scratch = re.search(r"ca_bundle: (/\w+/(certbotless-\w+))/", run.stdout)
+    scratch = re.search(r" (/\w+/(certbotless-\w+))/", run.stdout)
     assert scratch is not None
     # Only those of this run: /tmp and the control groups are shared with whoever else tests on this machine.
     assert not Path(scratch[1]).exists()
     assert list(Path("/sys/fs/cgroup").rglob(scratch[2])) == []
     return run.stdout
+
+
+@pytest.fixture(scope="module")
+def story() -> str:
+    return told(shlex.split(DEMO))
+
+
+@pytest.fixture(scope="module")
+def local_story() -> str:
+    return told([*SANDBOX, "--local"])
 
 
 @pytest.mark.page("README.md", "try")
@@ -74,7 +83,29 @@ def test_the_command_that_the_readme_names_for_developers_is_what_ci_runs() -> N
 )
 def test_each_promised_fact_is_verified(story: str, fact: str) -> None:
     """A line of its own says so, with the seconds since the start."""
-    assert re.search(rf"^ *\d+\.\d\ds +ok {re.escape(fact)}", story, re.MULTILINE)
+    assert has_fact(story, fact)
+
+
+def has_fact(story: str, fact: str) -> bool:
+    return re.search(rf"^ *\d+\.\d\ds +ok {re.escape(fact)}", story, re.MULTILINE) is not None
+
+
+def test_the_local_ca_is_played_with_a_second_machine(local_story: str) -> None:
+    facts = [
+        "push accepted, on localhost",
+        "push refused: server gave HTTP response to HTTPS client",
+        "push refused: x509: certificate signed by unknown authority",
+        "the root can vouch for names and addresses of a LAN only",
+        "laptop has the root, byte for byte",
+        *(f"pushed and pulled by {name}" for name in ("10.79.40.213", "devbox", "devbox.lan")),
+        "certificate: it is for devbox, devbox.lan and 10.79.40.77",
+        "laptop has both roots",
+        "each client saw the old certificate, the new one, or none; never a wrong one",
+        "no client that has both roots refused a certificate",
+        "a client that has the first root only refuses the new one",
+        "the same certificate is used",
+    ]
+    assert [fact for fact in facts if not has_fact(local_story, fact)] == []
 
 
 def test_the_renewal_shows_two_leaves_and_the_gap(story: str) -> None:
@@ -88,17 +119,27 @@ def test_the_renewal_shows_two_leaves_and_the_gap(story: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "cover", "words"),
+    ("options", "broken", "cover", "words"),
     [
-        ("pebble", "/dev/null", "certbotless: missing programs: pebble; apt-get install pebble\n"),
-        ("pebble", "/usr/bin/false", "certbotless: the sandbox failed in step 1: pebble ended with code 1:"),
+        ([], "pebble", "/dev/null", "certbotless: missing programs: pebble; apt-get install pebble\n"),
+        (
+            [],
+            "pebble",
+            "/usr/bin/false",
+            "certbotless: the sandbox failed in step 1: pebble ended with code 1:",
+        ),
+        (["--local"], "docker-registry", "/dev/null", "certbotless: missing programs: docker-registry;"),
     ],
 )
-def test_a_sandbox_that_cannot_go_on_says_why(broken: str, cover: str, words: str) -> None:
+def test_a_sandbox_that_cannot_go_on_says_why(
+    options: list[str], broken: str, cover: str, words: str
+) -> None:
     """On a machine where the program is missing, or does not work; exit code 1 and nothing left."""
     before = surroundings()
     hide = f'mount --bind {cover} "$(command -v {broken})"; exec "$@"'
-    run = completed([sys.executable, "-m", "certbotless.sandbox.host", "sh", "-euc", hide, "sh", *SANDBOX])
+    run = completed(
+        [sys.executable, "-m", "certbotless.sandbox.host", "sh", "-euc", hide, "sh", *SANDBOX, *options]
+    )
     assert run.returncode == 1
     assert run.stderr.startswith(words)
     assert len(run.stderr.splitlines()) == 1
