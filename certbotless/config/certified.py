@@ -6,7 +6,7 @@ from typing import Any
 from ..base.errors import ValueFault
 from ..base.names import is_address, is_in_zone, normalise, not_permitted
 from ..base.words import N_, Text
-from .site_names import local_name, permit_entry, public_name, shared_name
+from .site_names import is_of_a_lan, local_name, permit_entry, public_name, shared_name, too_much
 from .yaml_document import Document, Fault, Path
 
 # None is a name that is wrong by itself, or absent.
@@ -25,7 +25,7 @@ def check(
     written = section.get("permit") if isinstance(section, dict) else None
     is_wrong = any(path[:2] == ("local_ca", "permit") for path in wrong)
     permit = [*map(permit_entry, written)] if isinstance(written, list) and not is_wrong else []
-    needs_account = False
+    needs_account, local_names = False, set[str | None]()
     yield from _of_shared(doc, sites, domains, names, wrong)
     for i, site in enumerate(sites):
         places: list[tuple[Path, str | None]] = [(("sites", i, "domain"), domains[i])]
@@ -37,7 +37,11 @@ def check(
         needs_account |= site.get("records") in ("domain", "all")
         if is_address(domains[i] or "") and site.get("records") in ("domain", "all"):
             yield doc.fault(("sites", i, "records"), Text("an IP address has no record: write records: none"))
+        local_names |= {name and name.removeprefix("*.") for _, name in places}
         yield from _of_local(doc, places, permit)
+    for i, entry in enumerate(permit):
+        if not is_of_a_lan(entry) and not local_names & {entry, None}:
+            yield doc.fault(("local_ca", "permit", i), str(too_much(entry)))
     if needs_account and "aliyun" not in doc.data:
         yield doc.fault(("aliyun",), Text("is needed"))
 

@@ -99,19 +99,33 @@ def local_name(name: str) -> str:
 
 
 def permit_entry(text: str) -> str:
-    """Return a domain or a private network that the root of the local CA may vouch for."""
+    """Return a domain or a private network that the root of the local CA may vouch for.
+
+    A name of one label must also be that of a site: `too_much`.
+    """
     if "/" not in text and not _is_address(text):
         name = normalise(text, local=True)
-        if "." not in name and name not in _ONE_LABEL:
-            raise ValueFault(
-                Text("{!r} is too much to vouch for", text),
-                hint=Text("write a domain of two labels or more, or one of {}", ", ".join(_ONE_LABEL)),
-            )
+        if _TOP_LEVEL.fullmatch(name):
+            raise too_much(text)
         return name
     network = ipaddress.ip_network(text)
     if not _is_own(network):
         raise ValueError(text)
     return str(network)
+
+
+def is_of_a_lan(entry: str) -> bool:
+    """Whether a root may vouch for an entry of `permit`, whatever the names of the sites are."""
+    return "." in entry or ":" in entry or entry in _ONE_LABEL
+
+
+def too_much(entry: str) -> ValueFault:
+    """Return the fault of an entry of `permit` for which no root may vouch."""
+    known = ", ".join(_ONE_LABEL)
+    return ValueFault(
+        Text("{!r} is too much to vouch for", entry),
+        hint=Text("write a domain of two labels or more, the name of a site, or one of {}", known),
+    )
 
 
 def _is_own(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:

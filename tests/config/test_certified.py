@@ -40,6 +40,11 @@ def test_the_domain_of_a_local_site_may_be_an_ipv4_address() -> None:
     assert parse("sites: [{domain: '10.79.40.213', ca: local}]").sites[0].domain == "10.79.40.213"
 
 
+def test_the_name_of_a_local_site_may_be_permitted_by_itself() -> None:
+    config = parse("local_ca: {permit: [devbox, 10.0.0.0/8]}\n" + LOCAL + ", names: ['*.devbox']}]")
+    assert config.local_ca.permit == ("devbox", "10.0.0.0/8")
+
+
 def test_a_local_site_may_have_a_record_and_then_needs_the_account() -> None:
     text = text_of(site="ca: local\n    records: domain")
     assert parse(text).sites[0].wanted_records == [("devbox.sweetlove.top", "A")]
@@ -58,6 +63,7 @@ def test_a_local_site_may_have_a_record_and_then_needs_the_account() -> None:
         ("sites: [{domain: '8.8.8.8', ca: local}]", "'8.8.8.8' is not an address of a LAN"),
         (f"{LOCAL}, names: ['2001:db8::1']}}]", "'2001:db8::1' is not an address of a LAN"),
         ("local_ca: {permit: [com]}\n" + LOCAL + "}]", "'com' is too much to vouch for"),
+        ("local_ca: {permit: [devbox, git]}\n" + LOCAL + "}]", "permit[1]: 'git' is too much to vouch for"),
         ("local_ca: {permit: [8.8.8.0/24]}\n" + LOCAL + "}]", "neither a domain nor a private network"),
         ("local_ca: {permit: [lan]}\n" + LOCAL + "}]", "'devbox' is outside local_ca.permit"),
         ("local_ca: {lifetime: 398d}\n" + LOCAL + "}]", "398d is outside 1d..397d"),
