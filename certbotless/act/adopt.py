@@ -108,6 +108,8 @@ def _refuse_unless_of_this_ca(
     if directory not in DIRECTORIES.values():
         # Another one of its own, or the local CA.
         if not keys.have_same_issuer(chain, before()):
+            if "://" not in directory:
+                raise IssueError(Text("its issuer {!r} is not the CA of this machine", facts.issuer))
             raise IssueError(Text("its issuer {!r} is not known to be the CA at {}", facts.issuer, directory))
     elif facts.lifetime > _LONGEST_PUBLIC:
         raise IssueError(

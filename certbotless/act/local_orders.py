@@ -6,11 +6,13 @@ The CA is made when it is first needed. It is never made again where it is missi
 import os
 from datetime import datetime, timedelta
 
+from ..base.clock import is_believable
 from ..base.errors import IssueError, RateLimited, StoreError
+from ..base.names import not_permitted
 from ..base.times import rfc3339
 from ..base.words import Text
 from ..model.authority import Authority, names_of
-from ..model.local_ca import PREFIX
+from ..model.local_ca import PREFIX, LocalCa
 from ..model.observation import Observation
 from ..state.local_ca import CaFiles, LocalCaFolder
 from ..state.pair import generations
@@ -41,22 +43,22 @@ class LocalOrders:
         now, lately = self._ctx.clock.now(), self._signed_lately()
         if len(lately) >= _MOST and not self._ctx.intent.ignore_ledger:
             until = lately[-_MOST] + _WITHIN
+            hint = Text("find out why the LAN address changes so often: see certbotless status")
+            if self._ctx.intent.renew_since is not None:
+                hint = Text("to order now: certbotless --renew-now --force")
             raise RateLimited(
-                Text("{} certificates within an hour", len(lately)),
-                hint=Text("find out why the LAN address changes so often: see certbotless status"),
-                retry_after=until - now,
+                Text("{} certificates within an hour", len(lately)), hint=hint, retry_after=until - now
             )
-        names = names_of(self._ctx.site, seen.address)
         ca = self._folder.load()
-        if ca is None:
-            self._refuse_if_lost()
-        elif forbidden := ca.facts.forbids(names):
+        if ca is not None:
+            self._refuse_forbidden(ca.facts, seen)
+            return
+        self._refuse_if_lost()
+        permit = local_rotation.permit_of(self._ctx.config, self._ctx.address_of)
+        for name in not_permitted(names_of(self._ctx.site, seen.address), permit):
+            # A root that is made now would be of no use for it.
             raise IssueError(
-                Text("the root may not vouch for {}", ", ".join(forbidden)),
-                hint=Text(
-                    "certbotless trust rotate makes one that may; "
-                    "when every client has it: certbotless trust switch"
-                ),
+                Text("{!r} is outside local_ca.permit: add it, or a domain or network around it", name)
             )
 
     def order(self, seen: Observation) -> Issued:
@@ -70,6 +72,7 @@ class LocalOrders:
                 self._ctx.tell(
                     "local_ca.made", root=ca.facts.root_sha256, not_after=rfc3339(ca.facts.not_after)
                 )
+        self._refuse_forbidden(ca.facts, seen)
         self._used = ca
         issued = self._sign(ca, seen)
         self._ctx.file.change(signed=(*self._signed_lately(), self._ctx.clock.now()))
@@ -97,9 +100,20 @@ class LocalOrders:
     def ask_when_to_renew(self, seen: Observation) -> None:
         """Nothing: it renews by lifetime."""
 
+    def _refuse_forbidden(self, ca: LocalCa, seen: Observation) -> None:
+        """Raise IssueError where a certificate of this CA would be refused by every client."""
+        if forbidden := ca.forbids(names_of(self._ctx.site, seen.address)):
+            raise IssueError(
+                Text("the root may not vouch for {}", ", ".join(forbidden)),
+                hint=Text(
+                    "certbotless trust rotate makes one that may; "
+                    "when every client has it: certbotless trust switch"
+                ),
+            )
+
     def _signed_lately(self) -> list[datetime]:
         now = self._ctx.clock.now()
-        return [at for at in self._ctx.state.signed if now - _WITHIN < at <= now]
+        return [at for at in self._ctx.state.signed if at > now - _WITHIN and is_believable(at, now)]
 
     def _refuse_if_lost(self) -> None:
         """Raise StoreError where the CA is gone, though there are certificates that it gave."""

@@ -37,9 +37,13 @@ _PERMIT = ("lan", "home.arpa", "internal", "10.0.0.0/8", "172.16.0.0/12", "192.1
 
 def made(config: Config, now: datetime, address_of: AddressSource = address_now) -> CaFiles:
     """Return a new CA, which is in no folder yet, for what the file permits."""
-    permit = config.local_ca.permit or _default_permit(config, address_of)
-    ca = local_ca.make(os.uname().nodename, permit, now)
+    ca = local_ca.make(os.uname().nodename, permit_of(config, address_of), now)
     return CaFiles(ca.facts, ca.root_pem, ca.issuing_pem, ca.issuing_key)
+
+
+def permit_of(config: Config, address_of: AddressSource) -> tuple[str, ...]:
+    """Return what a root that is made now may vouch for."""
+    return config.local_ca.permit or _default_permit(config, address_of)
 
 
 def rotate(config: Config, clock: Clock) -> tuple[LocalCa, bool]:

@@ -36,6 +36,8 @@ def deploy_steps(situation: Situation) -> list[Step]:
         if facts.not_after <= seen.at:
             # An expired certificate replaces no other one; the service is started only if it does not answer.
             wrong &= {Why.NO_ANSWER}
+        if wrong == {Why.PORT_UNKNOWN} and not seen.host:
+            continue  # nothing can be proved without a LAN address, which is a problem of its own
         if wrong:
             step = Step("deploy", tuple(Reason(why) for why in Why if why in wrong), target.name)
             steps.append(step if Why.NO_ANSWER in wrong else _in_window(step, target, situation))

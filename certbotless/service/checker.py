@@ -237,6 +237,11 @@ class Checker:
         self._timetable.plan(f"due:{view.site.domain}", min(coming, default=None), self.check_soon)
 
     def _must_settle(self, view: View) -> bool:
-        """Whether a record is due whose address is too new; all of its site waits, a minute at most."""
-        due = {step.action for step in view.decision.due(view.seen.at)} & WRITES.keys()
-        return any(not self._lan.is_settled(view.site.rules[WRITES[action]]) for action in due)
+        """Whether a record is due whose address is too new; all of its site waits, a minute at most.
+
+        A site of the local CA has the address in its certificate, or is proved there: anything waits.
+        """
+        due = {step.action for step in view.decision.due(view.seen.at)}
+        types = {WRITES[action] for action in due & WRITES.keys()}
+        types |= {"A"} if due and view.site.is_local and view.seen.address else set()
+        return any(not self._lan.is_settled(view.site.rules[type_]) for type_ in types)

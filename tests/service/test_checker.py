@@ -229,3 +229,43 @@ def test_a_check_is_planned_for_the_rotation_of_the_local_ca_and_a_worker_starte
     publish(tmp_path / "certs", state, DOMAIN, datetime.now(UTC) - day, old.id)
     scene.check()
     assert len(scene.started) == 2
+
+
+class Addresses:
+    """What a machine has for a LAN address, and what time it is."""
+
+    def __init__(self) -> None:
+        self.address, self.now_s = "10.0.0.5", 0.0
+        self.lan = Lan(lambda _: self.address, lambda: self.now_s)
+
+
+def scene_of_local_site(home: Path, addresses: Addresses) -> Scene:
+    """Return a scene whose site, of the local CA, has no certificate yet."""
+    site = {"domain": "devbox", "ca": "local", "address": "auto"}
+    return Scene(*config_of(home, sites=[site]), lan=addresses.lan)
+
+
+def test_a_local_site_waits_until_its_address_has_settled(tmp_path: Path) -> None:
+    """A lease that comes in two steps is one certificate."""
+    addresses = Addresses()
+    scene = scene_of_local_site(tmp_path, addresses)
+    scene.check()
+    addresses.address, addresses.now_s = "10.0.0.6", 1
+    scene.check()
+    addresses.now_s = 2.9
+    scene.check()
+    assert scene.started == []
+    addresses.now_s = 3
+    scene.check()
+    assert [worker.addresses["devbox"]["A"] for worker in scene.started] == ["10.0.0.6"]
+
+
+def test_a_local_site_goes_on_without_an_address_that_never_settles(tmp_path: Path) -> None:
+    """After a minute: a certificate may be due."""
+    addresses = Addresses()
+    scene = scene_of_local_site(tmp_path, addresses)
+    for second in range(62):
+        addresses.address, addresses.now_s = f"10.0.0.{second}", second
+        scene.check()
+        assert (scene.started == []) == (second < 60)
+    assert scene.started[0].addresses["devbox"]["A"] == ""

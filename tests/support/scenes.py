@@ -58,6 +58,7 @@ class Scene:
     Attributes:
         engine: the containers in memory; `containers` is what the run gets for an engine.
         zones: what the run gets for a DNS account.
+        address_of: finds the LAN address, where a site has no address of its own.
         domains: the sites of the configuration; `keys` are those of each, but for those in `keys_of`.
         settings: further keys of the configuration.
     """
@@ -72,6 +73,7 @@ class Scene:
         self.engine.on_restart = lambda _: self.start()
         self.containers: Containers = self.engine
         self.zones: Callable[[Clock], Zones] = lambda _: FakeZones(self.zone)
+        self.address_of: AddressSource = address_now
         self.domains = [DOMAIN]
         self.settings: dict[str, Any] = {}
         self.keys_of: dict[str, dict[str, Any]] = {}
@@ -205,7 +207,8 @@ class Scene:
 
     def edges(self) -> Edges:
         servers = NameServers([self.server.place], self.clock)
-        return Edges(self.clock, servers, self.zones, self.containers, Fingerprints.of(self.config))
+        prints = Fingerprints.of(self.config)
+        return Edges(self.clock, servers, self.zones, self.containers, prints, self.address_of)
 
     def run(self, intent: Intent = NOTHING_ASKED) -> Outcome:
         """Run for the one site."""
@@ -219,7 +222,7 @@ class Scene:
 
     def look(self, at: int = 0, **fields: Any) -> View:
         """What the daemon, `status` and `plan` see of the site number `at`; `fields` are of `Looking`."""
-        given = {"ledger": LedgerFile(self.state_dir).entries(), **fields}
+        given = {"ledger": LedgerFile(self.state_dir).entries(), "address_of": self.address_of, **fields}
         looking = Looking(ask_servers(self.edges().servers), **given)
         return look(Goal(self.config.sites[at], self.config), looking, self.clock.now())
 

@@ -2,25 +2,29 @@
 
 import socket
 import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
-from support.bed import LAN_NAME, Bed
+from support.bed import LAN_NAME, Bed, Daemon, wait_until
 from support.commands import completed
-from support.private_host import trust_stores
+from support.private_host import ip, trust_stores
 
-from certbotless.sandbox.host import LAN_ADDRESS
+from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
 
 
 def leaf_of(bed: Bed) -> x509.Certificate:
     return x509.load_pem_x509_certificates((bed.certs / f"{LAN_NAME}.pem").read_bytes())[0]
 
 
-def verified(bed: Bed, name: str, roots: str = "") -> str:
+def verified(bed: Bed, name: str, roots: str = "", address: str = LAN_ADDRESS) -> str:
     """Return the issuer that a client which trusts the root, or these, meets, by name or address."""
     roots = roots or (bed.state / "local-ca/root.pem").read_text()
     context = ssl.create_default_context(cadata=roots)
-    where = (LAN_ADDRESS, bed.registry.port)
+    where = (address, bed.registry.port)
     with (
         socket.create_connection(where, 10) as raw,
         context.wrap_socket(raw, server_hostname=name) as tls,
@@ -89,15 +93,77 @@ def test_clients_of_this_machine_trust_it_once_the_root_is_installed(local: Bed)
     script = f"import urllib.request as r; r.urlopen('https://{where}/v2/')"
     pull = ["docker", "-H", local.engine.docker_host, "pull", f"{where}/nothing"]
     clients = (["curl", "-fsS", f"https://{where}/v2/"], ["/usr/bin/python3", "-c", script])
+
+    def of_docker() -> list[tuple[str, str]]:
+        found = [check for check in local.checks() if (check["check"], check["about"]) == ("root", "docker")]
+        return [(check["level"], check["text"].partition(" since ")[0]) for check in found]
+
     with trust_stores():
         assert "certificate" in completed(pull).stderr
         assert all(completed(client).returncode != 0 for client in clients)
+        assert of_docker() == []
+        local.ok("trust", "install", "--to", "system")
+        assert of_docker() == [("warn", "dockerd has been running")]
         assert f"/etc/docker/certs.d/{where}/ca.crt" in local.ok("trust", "install", "--to", "system,docker")
         try:
             found = [completed(client) for client in clients]
             assert [each.stderr for each in found if each.returncode != 0] == []
             assert "x509" not in (said := completed(pull).stderr)
             assert "manifest unknown" in said or "not found" in said
+            assert of_docker() == [("ok", "has it for each name and address of the local sites")]
         finally:
             local.ok("trust", "uninstall")
         assert all(completed(client).returncode != 0 for client in clients)
+
+
+@contextmanager
+def moving() -> Iterator[Callable[[str], None]]:
+    """Let this machine have another LAN address, as a DHCP client gives it one; the first one at the end."""
+    has = [LAN_ADDRESS]
+
+    def move(address: str) -> None:
+        ip("address", "delete", f"{has[-1]}/24", "dev", LAN_INTERFACE)
+        has.append(address)
+        ip("address", "add", f"{address}/24", "dev", LAN_INTERFACE)
+        ip("route", "replace", "default", "via", "10.79.40.1", "dev", LAN_INTERFACE)
+
+    try:
+        yield move
+    finally:
+        if has[-1] != LAN_ADDRESS:
+            move(LAN_ADDRESS)
+
+
+def wait_for(daemon: Daemon, event: str, times: int) -> None:
+    """Wait until the daemon has logged this so often."""
+    wait_until(lambda: daemon.log_text().count(event) >= times, f"{event} is logged")
+
+
+@pytest.mark.parametrize("moves", [1, pytest.param(5, marks=pytest.mark.soak)])
+def test_the_daemon_follows_the_lan_address_with_one_certificate_and_one_restart_for_each(
+    local: Bed, moves: int, promised: Callable[[float, float], None]
+) -> None:
+    """It does not wait for its next check, which comes each minute."""
+
+    def is_trusted(address: str) -> bool:
+        try:
+            return "certbotless" in verified(local, address, address=address)
+        except OSError:
+            return False
+
+    local.ok("--once")
+    with local.daemon() as daemon, moving() as move:
+        for number in range(moves):
+            address, signed = f"10.79.40.{77 + number}", daemon.log_text().count("certificate.published")
+            move(address)
+            began = time.monotonic()
+            wait_for(daemon, "certificate.published", signed + 1)
+            signed_s = time.monotonic() - began
+            wait_until(partial(is_trusted, address), "clients of the new address trust it")
+            served_s = time.monotonic() - began
+            wait_until(lambda: local.status()["sites"][0]["state"] == "ok", "all is true")
+            print(f"\nanother LAN address: signed after {signed_s:.1f} s, served after {served_s:.1f} s")
+            promised(signed_s, 5)
+        log = daemon.log_text()
+    events = ("certificate.published", "container.restarted", "certificate.served")
+    assert [log.count(event) for event in events] == [moves] * 3

@@ -1,5 +1,6 @@
 """Every command with a file that has only sites of the local CA: nothing is asked of an API or an ACME CA."""
 
+import re
 import shutil
 import urllib.request
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from support.bed import DOMAIN, LAN_NAME, Bed, wait_until
+from support.bed import DOMAIN, LAN_NAME, Bed, files_below, wait_until
 
 from certbotless.base.times import rfc3339
 from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry
@@ -64,14 +65,21 @@ def test_doctor_examines_the_local_ca_and_nothing_of_an_acme_ca(local: Bed) -> N
     checks = {each["check"]: each for each in local.checks()}
     assert not {"CA", "account", "API", "zone", "CAA", "limits", "clock", "trusted"} & set(checks)
     [(level, text)] = found(local, "local CA")
-    assert level == "ok"
-    assert "keep a copy of this folder" in text
+    assert (level, text.startswith("whole; its root ends on ")) == ("ok", True)
+    assert (checks["backup"]["level"], "keep a copy" in checks["backup"]["text"]) == ("ok", True)
     assert (checks["root"]["level"], checks["root"]["cure"]) == ("warn", "certbotless trust install")
     local.environment["SSL_CERT_FILE"] = str(local.state / "local-ca/root.pem")
     checks = {each["check"]: each for each in local.checks()}
     assert (checks["root"]["level"], checks["trusted"]["level"]) == ("ok", "ok")
     local.config["sites"][0]["names"] = ["elsewhere"]
     assert ("fail", "the root may not vouch for elsewhere") in found(local, "local CA")
+    local.config["sites"][0]["names"] = []
+    local.config["local_ca"] = {"permit": [LAN_NAME, "192.168.0.0/16"]}
+    local.ok("trust", "rotate")
+    texts = [text for level, text in found(local, "local CA") if level == "warn"]
+    assert texts[0].startswith("local_ca.permit is another one than when the root was made")
+    assert texts[1] == f"the next root may not vouch for {LAN_ADDRESS}, so it will not sign for it"
+    assert [level for level, _ in found(local, "root")] == ["ok", "warn"]
     key = local.state / "local-ca/issuing.key"
     key.write_bytes(key.read_bytes() + b"\n")
     [(level, text)] = found(local, "local CA")
@@ -137,6 +145,37 @@ def test_what_the_hosts_file_says_of_a_local_name_is_no_fault(
         wait_until(lambda: local.status()["sites"][0]["client"] is not None, "a client has visited")
         client = local.status()["sites"][0]["client"]
     assert (client["resolved"], client["trusted"], client["answered"]) == (resolved, True, True)
+
+
+def test_looks_at_a_healthy_local_site_ask_nobody_but_its_service_and_write_nothing(local: Bed) -> None:
+    """strace follows the daemon and what it starts: no connection but to the service, which is proved."""
+    local.config["check_every"] = "1s"
+    local.ok("--once")
+    local.ok("--once")
+    calls, port = local.home / "calls", local.registry.port
+    where = f'sin_port=htons({port}), sin_addr=inet_addr("{LAN_ADDRESS}")'
+    tracer = ["strace", "-D", "-f", "-qq", "-yy", "-o", str(calls)]
+    tracer += ["-e", "trace=connect,sendto,sendmsg,sendmmsg,write"]
+    with local.daemon(*tracer) as daemon:
+        wait_until((local.state / "clients.json").exists, "the visit of this hour is over")
+        wait_until(lambda: not daemon.children(), "and its process has ended")
+
+        def asked() -> list[str]:
+            lines = calls.read_text().rpartition("\n")[0].splitlines()
+            return [line for line in lines if re.search(r"\(\d+<(TCP|UDP|UNIX)", line)]
+
+        def is_of_service(line: str) -> bool:
+            return f"{LAN_ADDRESS}:{port}]" in line or where in line
+
+        def is_route(line: str) -> bool:
+            """To connect a socket of UDP sends nothing: it looks the default route up."""
+            return " connect(" in line and "<UDP" in line
+
+        before, settled, log = len(asked()), files_below(local.certs, local.state), daemon.log_text()
+        wait_until(lambda: sum(where in line for line in asked()[before:]) >= 3, "three more looks")
+        assert [line for line in asked()[before:] if not is_of_service(line) and not is_route(line)] == []
+        assert files_below(local.certs, local.state) == settled
+        assert daemon.log_text() == log
 
 
 def test_without_a_local_site_no_module_of_the_local_ca_is_loaded(bed: Bed) -> None:
