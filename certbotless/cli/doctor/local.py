@@ -1,17 +1,22 @@
-"""The CA of this machine: is it whole, until when, for which names, and does this machine trust its root?"""
+"""The CA of this machine: is it whole, until when, for which names, and does this machine trust its roots?"""
 
 import os
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
-from ...base.errors import StoreError
+from ...base.errors import AddressError, StoreError
 from ...base.words import _
 from ...config.settings import Site
+from ...model.authority import names_of
 from ...model.local_ca import PREFIX, LocalCa
-from ...state.local_ca import CaFiles, LocalCaFolder
+from ...state.local_ca import FACTS, CaFiles, LocalCaFolder
 from ...state.pair import generations
+from ...world.lan.address import address_now
+from ..trust.places import places
+from . import programs
 from .finding import Case
 
 INSTALL = "certbotless trust install"
@@ -19,7 +24,7 @@ INSTALL = "certbotless trust install"
 
 def examine(case: Case, sites: Sequence[Site]) -> None:
     """Test the local CA, if a site needs it."""
-    names = sorted({name for site in sites if site.is_local for name in site.all_names})
+    names = sorted({name for site in sites if site.is_local for name in _names(site)})
     if not names:
         return
     folder = LocalCaFolder(case.config.state_dir)
@@ -30,8 +35,15 @@ def examine(case: Case, sites: Sequence[Site]) -> None:
         case.fail_by("local CA", about, exc)
         return
     if ca is not None:
-        _validity(case, about, ca.facts, _next(case, folder))
-        _whole(case, about, ca, names)
+        coming = _next(case, folder)
+        _validity(case, about, ca.facts, coming.facts if coming else None)
+        _permit(case, about, ca.facts, names)
+        if coming and (forbidden := coming.facts.forbids(names)):
+            text = _("the next root may not vouch for {}, so it will not sign").format(", ".join(forbidden))
+            cure = _("certbotless trust rotate makes another one; give it to every client")
+            case.warn("local CA", about, text, cure)
+        _backup(case, folder)
+        _trust(case, [ca, coming] if coming else [ca])
     elif _was_there(case):
         cure = _("put your copy of it back, or make a new CA: certbotless trust rotate --now")
         case.fail("local CA", about, _("it is gone, and there are certificates that it signed"), cure)
@@ -39,28 +51,56 @@ def examine(case: Case, sites: Sequence[Site]) -> None:
         case.ok("local CA", about, _("none yet: the first certificate makes it"))
 
 
-def _whole(case: Case, about: str, ca: CaFiles, names: Sequence[str]) -> None:
-    facts = ca.facts
+def _names(site: Site) -> tuple[str, ...]:
+    """Return every name of the site's certificate, with the LAN address if it is known now."""
+    address = ""
+    with suppress(AddressError):
+        address = address_now(site.address)
+    return names_of(site, address)
+
+
+def _permit(case: Case, about: str, facts: LocalCa, names: Sequence[str]) -> None:
     if forbidden := facts.forbids(names):
         text = _("the root may not vouch for {}").format(", ".join(forbidden))
         cure = _(
             "certbotless trust rotate makes one that may; when every client has it: certbotless trust switch"
         )
         case.fail("local CA", about, text, cure)
-    case.trusts_root = ssl.PEM_cert_to_DER_cert(ca.root_pem.decode()) in trusted_here()
-    if case.trusts_root:
-        case.ok("root", facts.short, _("this machine trusts it"))
-    else:
-        case.warn("root", facts.short, _("this machine does not trust it"), INSTALL)
+    if (asked := case.config.local_ca.permit) and {*asked} != {*facts.permit}:
+        text = _("local_ca.permit is another one than when the root was made; the root may vouch for {}")
+        case.warn("local CA", about, text.format(", ".join(facts.permit)), "certbotless trust rotate")
 
 
-def _next(case: Case, folder: LocalCaFolder) -> LocalCa | None:
+def _backup(case: Case, folder: LocalCaFolder) -> None:
+    """Say from when on a copy has all: nothing shows whether there is one."""
+    with suppress(OSError):
+        changed = max(path.stat().st_mtime for path in folder.path.rglob(FACTS))
+        text = _("it last changed on {:%Y-%m-%d}; keep a copy that is not older: nothing else can restore it")
+        about, at = os.fspath(folder.path), datetime.fromtimestamp(changed, UTC).astimezone()
+        case.ok("backup", about, text.format(at))
+
+
+def _trust(case: Case, cas: Sequence[CaFiles]) -> None:
+    """Test whether this machine trusts the roots, the one that signs first, and then each program."""
+    here = trusted_here()
+    trusts = [ssl.PEM_cert_to_DER_cert(ca.root_pem.decode()) in here for ca in cas]
+    case.trusts_root = trusts[0]
+    for ca, is_trusted in zip(cas, trusts, strict=True):
+        if is_trusted:
+            case.ok("root", ca.facts.short, _("this machine trusts it"))
+        else:
+            case.warn("root", ca.facts.short, _("this machine does not trust it"), INSTALL)
+    roots = {ca.facts.short: ca.root_pem for ca in cas}
+    with suppress(StoreError):  # a state that cannot be read is a finding of its own
+        programs.examine(case, roots, places(case.config), is_in_system=all(trusts))
+
+
+def _next(case: Case, folder: LocalCaFolder) -> CaFiles | None:
     try:
-        found = folder.load_next()
+        return folder.load_next()
     except StoreError as exc:
         case.fail_by("local CA", os.fspath(folder.path), exc)
         return None
-    return found.facts if found else None
 
 
 def _validity(case: Case, about: str, facts: LocalCa, coming: LocalCa | None) -> None:
@@ -75,10 +115,7 @@ def _validity(case: Case, about: str, facts: LocalCa, coming: LocalCa | None) ->
         text = _("whole; the next root {} signs from {:%Y-%m-%d} on: give it to every client")
         case.ok("local CA", about, text.format(coming.short, coming.switches_at))
     else:
-        text = _(
-            "whole; its root ends on {:%Y-%m-%d}; keep a copy of this folder: nothing else can restore it"
-        )
-        case.ok("local CA", about, text.format(facts.not_after))
+        case.ok("local CA", about, _("whole; its root ends on {:%Y-%m-%d}").format(facts.not_after))
 
 
 def _was_there(case: Case) -> bool:

@@ -125,6 +125,11 @@ class FolderStore:
     def installed(self, known: Sequence[RootCertificate]) -> list[str]:
         return [str(folder / _CA) for folder in self._ours(known)]
 
+    def lacking(self, roots: Sequence[bytes], places: Sequence[str]) -> list[str]:
+        """Return the places whose folder does not have each of these roots, PEM. Raises `StoreError`."""
+        held = {place: _read(self._folders()[0] / place / _CA) or b"" for place in places}
+        return [place for place in places if not all(root in held[place] for root in roots)]
+
     def _folders(self) -> list[Path]:
         """Return the folder that the engine reads, and others in which it may have been."""
         return [self.folder]
