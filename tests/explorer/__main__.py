@@ -2,12 +2,13 @@
 
 import sys
 
-from .episode import explore, told_in_words
+from .episode import KINDS, explore, told_in_words
 
 first, count = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
+kind = next((each for each in KINDS if each in sys.argv[3:]), KINDS[0])
 found, longest = 0, []
 for seed in range(first, first + count):
-    told = explore(seed)
+    told = explore(seed, kind)
     longest.append((told.rested_after, seed))
     if told.violation or count == 1:
         found += bool(told.violation)

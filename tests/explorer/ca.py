@@ -16,6 +16,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import format_datetime
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -27,7 +28,7 @@ from cryptography.x509.oid import NameOID
 from support.scripted_ca import PROBLEM, base64url, plain
 from support.weeks import DAY, HOUR, Bucket
 
-from certbotless.base.names import challenge_name
+from certbotless.base.names import challenge_name, is_address
 from certbotless.state.pair import Store
 
 from .checks import Violation, check_order, check_signed, check_stand_in
@@ -113,7 +114,7 @@ class SimulatedCa:
         leaf = (
             self._begun(x509.Name([]), issuer, start, start + self.lifetime)
             .public_key(key)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([*map(_general, names)]), critical=False)
             .add_extension(authority, critical=False)
         )
         root = (
@@ -335,6 +336,10 @@ class SimulatedCa:
             bucket.take(self._world.clock.true_now())
         except AssertionError as exc:
             raise Violation(f"Let's Encrypt's limit is exceeded: {what}") from exc
+
+
+def _general(name: str) -> x509.GeneralName:
+    return x509.IPAddress(ip_address(name)) if is_address(name) else x509.DNSName(name)
 
 
 def _reply(

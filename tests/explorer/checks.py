@@ -48,7 +48,8 @@ def sha256_of(leaf: x509.Certificate) -> str:
 
 def names_of(leaf: x509.Certificate) -> set[str]:
     extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    return set(extension.value.get_values_for_type(x509.DNSName))
+    names = {*extension.value.get_values_for_type(x509.DNSName)}
+    return names | {*map(str, extension.value.get_values_for_type(x509.IPAddress))}
 
 
 def check_state(world: World, view: View) -> None:
@@ -65,11 +66,7 @@ def _what_is_wrong(world: World, view: View) -> Iterator[str]:
         return
     if leaf.not_valid_after_utc <= now:
         yield f"the certificate on disk expired at {leaf.not_valid_after_utc}"
-    if names_of(leaf) != set(world.site.all_names):
-        yield f"it is for {sorted(names_of(leaf))}"
-    issuer = leaf.issuer.rfc4514_string()
-    if issuer not in {world.ca.issuer_of(ca.url) for ca in world.config.cas}:
-        yield f"it is from {issuer}, not from a CA of the configuration"
+    yield from world.wrong_names(leaf)
     for target in world.site.deploy:
         if target.port is not None and target.port.kind == "none":
             continue  # nobody can see what it serves

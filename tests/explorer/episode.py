@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 from certbotless.base.errors import StoreError
 from certbotless.model.decision import is_order
 from certbotless.model.view import View
-from certbotless.state.pair import generations
 from certbotless.state.site import SiteFile
 
 from .checks import Killed, Violation
 from .happenings import Happenings
+from .local import LocalHappenings, LocalWorld
 from .world import DAY, HOUR, MINUTE, World
 
 # Looks in one wait: enough for whatever comes due in it.
@@ -26,12 +27,17 @@ _MOST_LOOKS = 25
 # How soon all is well once every fault is lifted; where the CA has given three certificates for these names
 # within the week, or may have, only a week brings the next one (docs/limits.md).
 _RESTS_WITHIN, _RESTS_WITHIN_IF_LIMITED = 2 * DAY, 8 * DAY
-# In three lifetimes: at half of each life at the earliest, and what was in flight before.
-_MOST_ORDERS = 9
+# In a lifetime: at half of each life at the earliest, and what was in flight before.
+_MOST_ORDERS = 3
 # How soon a certificate comes after at most three validations that failed, once the zone is mended.
 _ISSUED_WITHIN = 2 * HOUR
 # What an episode may take on a busy machine; one that takes longer does not end.
 _MOST_REAL_S = 300
+
+
+# What certifies the site: a CA of the Internet, or the machine's own.
+Kind = Literal["public", "local"]
+KINDS: tuple[Kind, ...] = ("public", "local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +48,18 @@ class Told:
     violation: str
     story: tuple[str, ...]
     rested_after: timedelta
+    kind: Kind = "public"
 
 
-def explore(seed: int) -> Told:
-    """Live through the episode of this seed."""
+def explore(seed: int, kind: Kind = "public") -> Told:
+    """Live through the episode of this seed, in a world of this kind."""
     home = Path(tempfile.mkdtemp(prefix="explorer-", dir=_quick_disk()))
     logging.disable(logging.CRITICAL)
     try:
-        world = World(seed, home)
+        world = LocalWorld(seed, home) if kind == "local" else World(seed, home)
+        happenings = LocalHappenings(world) if isinstance(world, LocalWorld) else Happenings(world)
         with world.installed(), _bounded():
-            return _Episode(seed, world).live()
+            return _Episode(seed, world, happenings).live()
     finally:
         logging.disable(logging.NOTSET)
         shutil.rmtree(home, ignore_errors=True)
@@ -76,10 +84,10 @@ def _bounded() -> Iterator[None]:
 
 
 class _Episode:
-    def __init__(self, seed: int, world: World) -> None:
+    def __init__(self, seed: int, world: World, happenings: Happenings) -> None:
         self._seed = seed
         self._world = world
-        self._happenings = Happenings(world)
+        self._happenings = happenings
         self._rested_after = timedelta()
 
     def live(self) -> Told:
@@ -104,12 +112,14 @@ class _Episode:
     def _told(self, violation: str) -> Told:
         world = self._world
         head = (
-            f"CA {world.config.cas[0].url}, {world.ca.lifetime}, ari {world.ca.ari}",
+            f"CA {world.config.cas[0].url}, {world.lifetime}, ari {world.ca.ari}",
             f"the second name server is {world.dns.lag_s:.0f} s behind",
-            f"site {world.settings['sites'][0]}, dns {world.settings['dns']}",
+            f"site {world.settings['sites'][0]}, dns {world.settings.get('dns', {})}",
         )
         end = f"{world.clock.true_now():%m-%d %H:%M:%S} the end"
-        return Told(self._seed, violation, (*head, *self._happenings.story[-12:], end), self._rested_after)
+        story = (*head, *self._happenings.story[-12:], end)
+        kind: Kind = "local" if world.site.is_local else "public"
+        return Told(self._seed, violation, story, self._rested_after, kind)
 
     def _wait(self, duration: timedelta) -> None:
         """Let time pass, with looks as the daemon takes them: when something comes due, and now and then."""
@@ -144,7 +154,8 @@ class _Episode:
         world = self._world
         self._happenings.heal()
         began = world.clock.true_now()
-        within, must_issue = self._rest_allowed(), self._must_issue_soon()
+        within = _RESTS_WITHIN_IF_LIMITED if world.rests_late else _RESTS_WITHIN
+        must_issue = self._must_issue_soon()
         view = world.look()
         while view.state != "ok":
             self._rested_after = world.clock.true_now() - began
@@ -156,18 +167,6 @@ class _Episode:
             world.clock.advance(self._next_look(view, MINUTE).total_seconds())
             view = world.look()
         self._be_quiet()
-
-    def _rest_allowed(self) -> timedelta:
-        """Return how long it may take: a week where the CA's own count of these names is full."""
-        world = self._world
-        names, week_ago = frozenset(world.site.all_names), world.clock.true_now() - 7 * DAY
-        # One whose outcome nobody knows may have given a certificate, for all that the program knows.
-        orders = [order for order in world.ca.orders.values() if order.at > week_ago]
-        placed = sum(frozenset(order.names) == names and order.state != "invalid" for order in orders)
-        unheard = sum(at > week_ago for at in world.ca.unheard)
-        # A ledger that was lost is made good from what was published.
-        told = sum(made > week_ago for made, _, _ in generations([world.certs_dir]))
-        return _RESTS_WITHIN_IF_LIMITED if max(placed + unheard, told) >= 2 else _RESTS_WITHIN
 
     def _must_issue_soon(self) -> bool:
         """Whether nothing but three failed validations at most stands before the certificate."""
@@ -184,7 +183,7 @@ class _Episode:
 
     def _be_quiet(self) -> None:
         world = self._world
-        if world.ca.lifetime <= HOUR:
+        if world.lifetime <= HOUR:
             return  # it is renewed all the time
         for _ in range(3):
             world.clock.advance(1)
@@ -194,18 +193,19 @@ class _Episode:
             raise Violation(f"not quiet: {due}")
 
     def _stay_well(self) -> None:
-        """Three lifetimes without a fault: never an expired certificate, and no order beyond the renewals."""
-        world = self._world
-        orders, end = len(world.ca.orders), world.clock.monotonic() + 3 * world.ca.lifetime.total_seconds()
+        """Lifetimes without a fault: never an expired certificate, and no order beyond the renewals."""
+        world, asked = self._world, self._world.certificates_asked_for
+        lifetimes, end = world.watched_for, world.clock.monotonic()
+        end += lifetimes * world.lifetime.total_seconds()
         while world.clock.monotonic() < end:
             view = world.look()
             facts = view.seen.published.facts
             if facts is None or facts.not_after <= world.clock.now():
                 raise Violation(f"expired: {facts}; {view.state} {view.reason}")
-            world.clock.advance(self._next_look(view, world.ca.lifetime / 20).total_seconds())
-        made = len(world.ca.orders) - orders
-        if made > _MOST_ORDERS:
-            raise Violation(f"{made} orders in three lifetimes of {world.ca.lifetime}, ari {world.ca.ari}")
+            world.clock.advance(self._next_look(view, world.lifetime / 20).total_seconds())
+        made = world.certificates_asked_for - asked
+        if made > _MOST_ORDERS * lifetimes:
+            raise Violation(f"{made} orders in {lifetimes} times {world.lifetime}, ari {world.ca.ari}")
 
 
 def told_in_words(told: Told) -> str:
@@ -214,4 +214,6 @@ def told_in_words(told: Told) -> str:
         f"seed {told.seed}: {told.violation or 'nothing found'}",
         *(f"    {line}" for line in told.story),
     ]
-    return "\n".join([*lines, f"    replay: PYTHONPATH=tests .venv/bin/python -m explorer {told.seed}"])
+    return "\n".join(
+        [*lines, f"    replay: PYTHONPATH=tests .venv/bin/python -m explorer {told.seed} 1 {told.kind}"]
+    )

@@ -35,11 +35,12 @@ class Happenings:
         self._locks: list[int] = []
         self._tokens = 0
         self._dropped_in: set[str] = set()
-        self._kinds: list[Callable[[], object]] = [
-            getattr(self, name)
-            for name, member in sorted(vars(type(self)).items())
-            if callable(member) and not name.startswith("_") and name not in ("happen", "heal")
-        ]
+        self._kinds: list[Callable[[], object]] = [getattr(self, name) for name in self._named()]
+
+    def _named(self) -> list[str]:
+        """Return the names of what may happen."""
+        named = (name for name, member in sorted(vars(type(self)).items()) if callable(member))
+        return [name for name in named if not name.startswith("_") and name not in ("happen", "heal")]
 
     def happen(self) -> None:
         """Let one thing happen."""
@@ -61,6 +62,22 @@ class Happenings:
         for path in (world.state_dir / "ledger.jsonl", self._state_file):
             if path.is_dir():
                 path.rmdir()
+        self._heal_certification()
+        for service in world.engine.services.values():
+            service.known = None
+            # Who dropped a pair in restarts what has loaded it: we act at most twice for one certificate.
+            if service.is_absent or service.status != "running" or service.loaded in self._dropped_in:
+                service.is_absent = False
+                world.engine.boot(service)
+        world.pauses.forget()
+        if world.lifetime < HOUR:
+            # Once a record was set back three times, nobody writes it for a day unless a command asks: more
+            # than a thousand renewals. That it is written then by itself is seen with longer lifetimes.
+            self.person_renews()
+
+    def _heal_certification(self) -> None:
+        """Remove what others have put at the site's names."""
+        world = self._world
         world.zone.remove(
             record
             for record in world.zone.held()
@@ -72,17 +89,6 @@ class Happenings:
                 or record.line != DEFAULT_LINE
             )
         )
-        for service in world.engine.services.values():
-            service.known = None
-            # Who dropped a pair in restarts what has loaded it: we act at most twice for one certificate.
-            if service.is_absent or service.status != "running" or service.loaded in self._dropped_in:
-                service.is_absent = False
-                world.engine.boot(service)
-        world.pauses.forget()
-        if world.ca.lifetime < HOUR:
-            # Once a record was set back three times, nobody writes it for a day unless a command asks: more
-            # than a thousand renewals. That it is written then by itself is seen with longer lifetimes.
-            self.person_renews()
 
     @property
     def _state_file(self) -> Path:
@@ -238,7 +244,7 @@ class Happenings:
         directory = world.random.choice([world.config.cas[0].url, "https://house.test/"])
         key = world.new_key()
         start = world.clock.true_now().replace(microsecond=0) - HOUR
-        chain = world.ca.sign(directory, key.public_key(), world.site.all_names, start)
+        chain = world.ca.sign(directory, key.public_key(), world.wanted_names, start)
         pem = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,

@@ -6,9 +6,9 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -16,6 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 import requests
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.fakes import EPOCH
 
@@ -37,12 +38,13 @@ from certbotless.observe import views
 from certbotless.observe.record_answers import ask_servers
 from certbotless.service.workers import StartPauses
 from certbotless.state.ledger_file import LedgerFile
+from certbotless.state.pair import generations
 from certbotless.world.dns import query
 from certbotless.world.dns.nameservers import NameServers
 
 from .authority import GIVEN, Account, Port53Answers, WatchedZone
 from .ca import LETS_ENCRYPT, Ari, SimulatedCa
-from .checks import Killed, Violation, check_not_worse, check_state, leaf_on_disk
+from .checks import Killed, Violation, check_not_worse, check_state, leaf_on_disk, names_of
 from .engine import LABEL, SimulatedEngine
 
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
@@ -138,6 +140,16 @@ class World:
         self.ca = SimulatedCa(self, lifetime, ari, min(backdate, lifetime / 20))
         self.engine = SimulatedEngine(self)
 
+        self.settings = self.drawn_settings(label, zones, is_lets_encrypt)
+        # By a draw of its own: the other episodes stay as they are.
+        if "acme" in self.settings and Random(seed + 1_000_003).random() < _SHARE_OF_LISTS:  # noqa: S311
+            first = self.settings["acme"]["directory"]
+            self.settings["acme"] = [{"directory": url} for url in (first, OTHER_CAS[1])]
+        self._accept()
+
+    def drawn_settings(self, label: str, zones: Sequence[str], is_lets_encrypt: bool) -> dict[str, Any]:
+        """Draw what the configuration says at first."""
+        r = self.random
         given = {"nameservers": list(GIVEN)} if r.random() < 0.5 else {}
         site: dict[str, Any] = {
             "domain": f"{label}.{zones[0]}",
@@ -146,9 +158,9 @@ class World:
             "ttl": 600,
             "deploy": self.draw_targets(),
         }
-        if not has_sub_zone and r.random() < 0.5:
+        if len(zones) == 1 and r.random() < 0.5:
             site["zone"] = PARENT
-        self.settings: dict[str, Any] = {
+        return {
             "acme": {"directory": LETS_ENCRYPT if is_lets_encrypt else OTHER_CAS[0]},
             "aliyun": {"access_key_id": "id", "access_key_secret": "secret", "security_token": "token 0"},
             "dns": given,
@@ -156,11 +168,6 @@ class World:
             "state_dir": str(self.state_dir),
             "sites": [site],
         }
-        # By a draw of its own: the other episodes stay as they are.
-        if Random(seed + 1_000_003).random() < _SHARE_OF_LISTS:  # noqa: S311
-            first = self.settings["acme"]["directory"]
-            self.settings["acme"] = [{"directory": url} for url in (first, OTHER_CAS[1])]
-        self._accept()
 
     @property
     def site(self) -> Site:
@@ -243,6 +250,10 @@ class World:
             os.utime(path, ns=(stamp, stamp), follow_symlinks=False)
             self._stamped[path] = (told.st_ino, path.lstat().st_mtime_ns)
 
+    def patches(self) -> list[AbstractContextManager[object]]:
+        """Return what makes further parts of the program those of the world."""
+        return []
+
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Let the program's network, entropy and time zone be those of the world inside the block."""
@@ -256,6 +267,7 @@ class World:
         drawn = random.getstate()
         random.seed(self.random.random())
         with (
+            ExitStack() as further,
             patch.object(query, "exchange", self.dns.exchange),
             patch.object(observe, "served_leaf", served),
             patch.object(proof, "served_leaf", served),
@@ -265,6 +277,8 @@ class World:
             patch.object(ec, "generate_private_key", self.new_key),
             patch.dict(os.environ, {"TZ": "UTC"}),
         ):
+            for each in self.patches():
+                further.enter_context(each)
             time.tzset()
             try:
                 yield
@@ -302,7 +316,7 @@ class World:
         servers = NameServers(self.config.dns.nameservers, self.clock)
         prints = Fingerprints.of(self.config)
         edges = Edges(self.clock, servers, lambda _: self.account, self.engine, prints, self.address_of)
-        before = leaf_on_disk(self.certs_dir, self.domain)
+        before = self.usable_leaf()
         try:
             [outcome] = act.run(self.config, self.config.sites, edges, intent)
         except Killed:
@@ -313,6 +327,50 @@ class World:
         return outcome
 
     # What is known of it.
+
+    def usable_leaf(self) -> x509.Certificate | None:
+        """Return the certificate that a service would load now, if it is of any use to it."""
+        return leaf_on_disk(self.certs_dir, self.domain)
+
+    @property
+    def lifetime(self) -> timedelta:
+        """How long its certificates live."""
+        return self.ca.lifetime
+
+    @property
+    def wanted_names(self) -> tuple[str, ...]:
+        """All names of its certificate."""
+        return self.site.all_names
+
+    @property
+    def watched_for(self) -> int:
+        """For how many lifetimes it is seen to stay well."""
+        return 3
+
+    @property
+    def certificates_asked_for(self) -> int:
+        """How often a certificate was asked for."""
+        return len(self.ca.orders)
+
+    @property
+    def rests_late(self) -> bool:
+        """Whether the CA's own count of these names is full, so that only a week brings the next one."""
+        names, week_ago = frozenset(self.site.all_names), self.clock.true_now() - 7 * DAY
+        # One whose outcome nobody knows may have given a certificate, for all that the program knows.
+        orders = [order for order in self.ca.orders.values() if order.at > week_ago]
+        placed = sum(frozenset(order.names) == names and order.state != "invalid" for order in orders)
+        unheard = sum(at > week_ago for at in self.ca.unheard)
+        # A ledger that was lost is made good from what was published.
+        told = sum(made > week_ago for made, _, _ in generations([self.certs_dir]))
+        return max(placed + unheard, told) >= 2
+
+    def wrong_names(self, leaf: x509.Certificate) -> Iterator[str]:
+        """Say where a certificate is for other names than the site wants, or from another CA."""
+        if names_of(leaf) != set(self.wanted_names):
+            yield f"it is for {sorted(names_of(leaf))}"
+        issuer = leaf.issuer.rfc4514_string()
+        if issuer not in {self.ca.issuer_of(ca.url) for ca in self.config.cas}:
+            yield f"it is from {issuer}, not from a CA of the configuration"
 
     def wrong_records(self, view: View) -> Iterator[str]:
         """Say what is wrong with the A record where the program looked: at name servers, or at the API."""
