@@ -6,7 +6,7 @@ from typing import Any
 from ..base.errors import ValueFault
 from ..base.names import is_address, is_in_zone, normalise, not_permitted
 from ..base.words import N_, Text
-from .site_names import is_of_a_lan, local_name, permit_entry, public_name, shared_name, too_much
+from .site_names import local_name, may_be_permitted, permit_entry, public_name, shared_name, too_much
 from .yaml_document import Document, Fault, Path
 
 # None is a name that is wrong by itself, or absent.
@@ -40,7 +40,7 @@ def check(
         local_names |= {name and name.removeprefix("*.") for _, name in places}
         yield from _of_local(doc, places, permit)
     for i, entry in enumerate(permit):
-        if not is_of_a_lan(entry) and not local_names & {entry, None}:
+        if not may_be_permitted(entry) and not local_names & {entry, None}:
             yield doc.fault(("local_ca", "permit", i), str(too_much(entry)))
     if needs_account and "aliyun" not in doc.data:
         yield doc.fault(("aliyun",), Text("is needed"))

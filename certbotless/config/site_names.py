@@ -114,7 +114,7 @@ def permit_entry(text: str) -> str:
     return str(network)
 
 
-def is_of_a_lan(entry: str) -> bool:
+def may_be_permitted(entry: str) -> bool:
     """Whether a root may vouch for an entry of `permit`, whatever the names of the sites are."""
     return "." in entry or ":" in entry or entry in _ONE_LABEL
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from support.bed import LAN_NAME, Bed, Daemon, wait_until
 from support.commands import completed

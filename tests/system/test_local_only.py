@@ -78,7 +78,7 @@ def test_doctor_examines_the_local_ca_and_nothing_of_an_acme_ca(local: Bed) -> N
     local.ok("trust", "rotate")
     texts = [text for level, text in found(local, "local CA") if level == "warn"]
     assert texts[0].startswith("local_ca.permit is another one than when the root was made")
-    assert texts[1] == f"the next root may not vouch for {LAN_ADDRESS}, so it will not sign for it"
+    assert texts[1] == f"the next root may not vouch for {LAN_ADDRESS}, so it will not sign"
     assert [level for level, _ in found(local, "root")] == ["ok", "warn"]
     key = local.state / "local-ca/issuing.key"
     key.write_bytes(key.read_bytes() + b"\n")
