@@ -167,14 +167,3 @@ def test_an_address_that_the_root_may_not_vouch_for_leaves_the_certificate_as_it
     moving.address = "192.168.1.7"
     assert scene.run().state == "ok"
     assert moving.names == ("192.168.1.7", NAME)
-
-
-def test_a_next_root_that_may_not_vouch_for_the_lan_address_signs_nothing_for_it(scene: Scene) -> None:
-    moving = Moving(scene)
-    assert moving.move(1) == "ok"
-    scene.settings["local_ca"] = {"permit": [NAME, "192.168.0.0/16"]}
-    local_rotation.rotate(scene.config, scene.clock)
-    local_rotation.switch(scene.config, scene.clock)
-    before = scene.published_of(NAME).facts
-    assert scene.run().state == "failing"
-    assert scene.published_of(NAME).facts == before

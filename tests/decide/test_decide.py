@@ -19,7 +19,6 @@ from certbotless.decide.decide import decide, without_abandoned
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import NOTHING_ASKED, Decision, Intent, Step
 from certbotless.model.ledger import Entry
-from certbotless.model.local_ca import LocalCa
 from certbotless.model.memory import (
     Acted,
     Failure,
@@ -431,21 +430,6 @@ def test_a_target_waits_for_the_lan_address_at_which_it_is_proved() -> None:
         "deploy:registry",
         "deploy:mirror",
     ]
-
-
-def test_a_certificate_of_the_local_ca_that_is_not_valid_yet_is_ordered_again() -> None:
-    """It was signed by a clock that was ahead. A public CA has a clock of its own."""
-    ca = LocalCa("ab" * 32, ("devbox",), NOW - DAY, NOW + 3000 * DAY)
-    config = load.parse(b"sites: [{domain: devbox, ca: local}]", "test.yaml")
-    facts = replace(FACTS, names=("devbox",), not_before=NOW + HOUR)
-    held = Published(facts, replace(ORIGIN, directory=ca.id))
-    seen = replace(WELL, answers={}, published=held, served={}, local_ca=ca)
-    [step] = decided(seen, config=config).steps
-    assert (step.action, step.has(Why.NOT_VALID_YET)) == ("order", True)
-    held = replace(held, facts=replace(facts, not_before=NOW))
-    assert decided(replace(seen, published=held), config=config).steps == ()
-    public = replace(WELL, published=Published(replace(FACTS, not_before=NOW + HOUR), ORIGIN))
-    assert decided(public).steps == ()
 
 
 @pytest.mark.parametrize(("served", "steps"), SERVED.values(), ids=SERVED.keys())
