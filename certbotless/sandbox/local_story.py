@@ -159,7 +159,7 @@ def configure(tell: Teller, parts: Parts) -> Parts:
     CONFIG.write_text(text)
     tell.quote(text)
     certbotless(tell, "check")
-    tell.say(f"{HOST_NAME}$ docker rm -f registry; docker run -d --name registry --restart=always \\")
+    tell.say(f"{HOST_NAME}$ docker rm -f registry; docker run -d --restart=always --name registry \\")
     tell.say(
         f"    -p {PORT}:5000 -v {CERTS}:/certs:ro -e REGISTRY_HTTP_TLS_CERTIFICATE=/certs/{HOST_NAME}.pem \\"
     )
