@@ -15,6 +15,8 @@ from pathlib import Path
 import shtab
 
 from certbotless.cli import arguments
+from certbotless.cli.trust import install
+from certbotless.report import trust_steps
 
 SCRIPTS = {
     "bash": Path("bash-completion", "completions", "certbotless"),
@@ -26,7 +28,12 @@ SCRIPTS = {
 # Without a dollar sign, which each shell would want quoted in its own way.
 _DOMAINS = r"ls /certs 2>/dev/null | grep -x '[A-Za-z0-9][A-Za-z0-9.-]*[.]pem' | sed 's/\(.*\)[.]pem/\1/'"
 # By metavar.
-_VALUES = {"FILE": shtab.FILE, "DOMAIN": shtab.cmd(_DOMAINS)}
+_VALUES = {
+    "FILE": shtab.FILE,
+    "DOMAIN": shtab.cmd(_DOMAINS),
+    "STORES": shtab.cmd("printf '%s\\n' " + " ".join(store.name for store in install.STORES)),
+    "SYSTEM": shtab.cmd("printf '%s\\n' " + " ".join(trust_steps.SYSTEMS)),
+}
 
 
 def script(shell: str) -> str:

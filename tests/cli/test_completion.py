@@ -105,6 +105,8 @@ def completed(shell: str, share: Path, words: str) -> str:
         ("status --j", "status --json"),
         ("check --config my-c", "check --config my-config.yaml"),
         ("init --access-key-s", "init --access-key-secret"),
+        ("trust install --to ns", "trust install --to nss"),
+        ("trust commands deb", "trust commands debian"),
     ],
 )
 def test_tab_completes_commands_options_and_files(shell: str, typed: str, meant: str, share: Path) -> None:
