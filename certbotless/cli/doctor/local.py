@@ -9,8 +9,8 @@ from pathlib import Path
 from ...base.errors import StoreError
 from ...base.words import _
 from ...config.settings import Site
-from ...model.local_ca import PREFIX, LocalCa
-from ...state.local_ca import CaFiles, LocalCaFolder
+from ...model.local_ca import PREFIX, CaFiles, LocalCa
+from ...state.local_ca import LocalCaFolder
 from ...state.pair import generations
 from .finding import Case
 
