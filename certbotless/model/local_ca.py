@@ -18,6 +18,8 @@ PREFIX = "local:"
 _DIGITS = 16
 # How long clients have to take the next root before it signs.
 OVERLAP = timedelta(days=90)
+# A root is valid from so long before it is made: clocks of clients may be a little slow.
+BACKDATED = timedelta(hours=1)
 # By then a rotation is over for more than a year: a root whose end is so near was not replaced.
 _NEAR_ITS_END = 1 / 10
 
@@ -41,6 +43,11 @@ class LocalCa(Model):
     def id(self) -> str:
         """What `Origin.directory` of its certificates is."""
         return PREFIX + self.root_sha256[:_DIGITS]
+
+    @property
+    def made_at(self) -> datetime:
+        """When it was made, to the second."""
+        return self.not_before + BACKDATED
 
     @property
     def rotates_at(self) -> datetime:

@@ -18,12 +18,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from ..base.errors import StoreError
 from ..base.names import is_address, is_network
 from ..base.words import Text
-from ..model.local_ca import CaFiles, LocalCa
+from ..model.local_ca import BACKDATED, CaFiles, LocalCa
 from .acme import keys
 
 _ROOT_LIFE = timedelta(days=3652)
-# Clocks of clients may be a little slow.
-_BEFORE = timedelta(hours=1)
 
 
 def make(host: str, permit: Sequence[str], now: datetime) -> CaFiles:
@@ -33,7 +31,7 @@ def make(host: str, permit: Sequence[str], now: datetime) -> CaFiles:
         host: what this machine is called, for the name of the root.
     """
     root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    start, end = (now - _BEFORE).replace(microsecond=0), (now + _ROOT_LIFE).replace(microsecond=0)
+    start, end = (now - BACKDATED).replace(microsecond=0), (now + _ROOT_LIFE).replace(microsecond=0)
     digits = x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()).digest.hex()[:8]
     name = _name(f"certbotless {host[:30]} {now:%Y-%m-%d} {digits}")
     constraints = _constraints(permit)
@@ -88,7 +86,7 @@ def sign(
     signer = keys.key_from_pem(ca.issuing_key)
     if issuer.public_key() != signer.public_key():
         raise StoreError(Text("the local CA's issuing key is not that of its certificate"))
-    start = max((now - _BEFORE).replace(microsecond=0), issuer.not_valid_before_utc)
+    start = max((now - BACKDATED).replace(microsecond=0), issuer.not_valid_before_utc)
     end = min((now + lifetime).replace(microsecond=0), issuer.not_valid_after_utc)
     if not start <= now < end:
         raise ca.facts.not_valid_now()
