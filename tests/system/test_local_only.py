@@ -47,7 +47,17 @@ def test_a_check_of_a_healthy_site_connects_to_its_service_alone_and_changes_no_
     # A file that came and went has changed the time of its folder.
     before = {path: path.lstat() for folder in folders for path in [folder, *folder.rglob("*")]}
     calls = "trace=connect,sendto,sendmsg,sendmmsg"
-    command = ["strace", "-f", "-qq", "-yy", "-o", log, "-e", calls, *local.command("plan", "--exit-code")]
+    command = [
+        "strace",
+        "-f",
+        "-qq",
+        "-yy",
+        "-o",
+        str(log),
+        "-e",
+        calls,
+        *local.command("plan", "--exit-code"),
+    ]
     done = completed(command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert strace.spoken_to(log) == {LAN_ADDRESS}
