@@ -12,9 +12,9 @@ from ..base.names import not_permitted
 from ..base.times import rfc3339
 from ..base.words import Text
 from ..model.authority import Authority, names_of
-from ..model.local_ca import PREFIX, LocalCa
+from ..model.local_ca import PREFIX, CaFiles, LocalCa
 from ..model.observation import Observation
-from ..state.local_ca import CaFiles, LocalCaFolder
+from ..state.local_ca import LocalCaFolder
 from ..state.pair import generations
 from ..world import local_ca
 from ..world.acme import keys
@@ -127,6 +127,5 @@ class LocalOrders:
     def _sign(self, ca: CaFiles, seen: Observation) -> Issued:
         key, settings = keys.new_key(self._ctx.config.local_ca.key_type), self._ctx.config.local_ca
         names = names_of(self._ctx.site, seen.address)
-        validity = (self._ctx.clock.now(), settings.lifetime)
-        chain = local_ca.sign(ca.issuing_pem, ca.issuing_key, key, names, validity)
+        chain = local_ca.sign(ca, key, names, self._ctx.clock.now(), settings.lifetime)
         return Issued(chain, key, "local")

@@ -23,8 +23,8 @@ from ..base.words import Text
 from ..config.settings import Config, Site
 from ..config.site_names import local_name
 from ..model.authority import names_of
-from ..model.local_ca import LocalCa
-from ..state.local_ca import CaFiles, LocalCaFolder
+from ..model.local_ca import CaFiles, LocalCa
+from ..state.local_ca import LocalCaFolder
 from ..world import local_ca
 from ..world.lan.address import AddressSource, address_now
 
@@ -37,8 +37,7 @@ _PERMIT = ("lan", "home.arpa", "internal", "10.0.0.0/8", "172.16.0.0/12", "192.1
 
 def made(config: Config, now: datetime, address_of: AddressSource = address_now) -> CaFiles:
     """Return a new CA, which is in no folder yet, for what the file permits."""
-    ca = local_ca.make(os.uname().nodename, permit_of(config, address_of), now)
-    return CaFiles(ca.facts, ca.root_pem, ca.issuing_pem, ca.issuing_key)
+    return local_ca.make(os.uname().nodename, permit_of(config, address_of), now)
 
 
 def permit_of(config: Config, address_of: AddressSource) -> tuple[str, ...]:

@@ -100,6 +100,10 @@ def _of_values(config: Config) -> Iterator[str]:
                 form = N_("{}: {} leads every other machine to itself; write the LAN address")
                 where = f"sites[{i}].{key} ({site.domain})"
                 yield Text(form, where, rule.value)
+        for name in site.all_names:
+            if name.endswith(".local"):
+                form = N_("sites[{}]: {} is for multicast DNS (RFC 6762): many clients ask no router for it")
+                yield Text(form, i, name)
     host = config.docker.host
     if host.startswith("tcp://") and not is_loopback(host.removeprefix("tcp://").rpartition(":")[0]):
         form = N_(

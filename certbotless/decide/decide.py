@@ -291,7 +291,9 @@ def address_written(step: Step, seen: Observation) -> str:
 
 
 def _is_over(step: Step, failure: Failure, seen: Observation) -> bool:
-    """Whether an address could not be written, but another one is wanted now."""
+    """Whether it says nothing of the next try: another address is to be written, or a new local CA signs."""
+    if step.action == "order" and seen.local_ca is not None:
+        return failure.at < seen.local_ca.made_at
     return failure.address not in ("", address_written(step, seen))
 
 

@@ -18,6 +18,8 @@ PREFIX = "local:"
 _DIGITS = 16
 # How long clients have to take the next root before it signs.
 OVERLAP = timedelta(days=90)
+# A root is valid from so long before it is made: clocks of clients may be a little slow.
+BACKDATED = timedelta(hours=1)
 # By then a rotation is over for more than a year: a root whose end is so near was not replaced.
 _NEAR_ITS_END = 1 / 10
 
@@ -41,6 +43,11 @@ class LocalCa(Model):
     def id(self) -> str:
         """What `Origin.directory` of its certificates is."""
         return PREFIX + self.root_sha256[:_DIGITS]
+
+    @property
+    def made_at(self) -> datetime:
+        """When it was made, to the second."""
+        return self.not_before + BACKDATED
 
     @property
     def rotates_at(self) -> datetime:
@@ -84,6 +91,11 @@ class LocalCa(Model):
         """The 8 digits that file names of its root have."""
         return self.root_sha256[:8]
 
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the root as `openssl x509 -fingerprint` prints it."""
+        return bytes.fromhex(self.root_sha256).hex(":").upper()
+
     def forbids(self, names: Sequence[str]) -> list[str]:
         """Return the names and addresses that it may not vouch for."""
         return not_permitted(names, self.permit)
@@ -102,34 +114,32 @@ class OldRoot(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class RootCertificate:
-    """The certificate of a root, as clients get it.
+class CaFiles:
+    """A local CA with what it is made of.
+
+    Attributes:
+        root_pem, issuing_pem: certificates: of the root, and of the key that signs for it.
+        issuing_key: that key, PKCS #8 PEM. The key of the root is not kept.
+    """
+
+    facts: LocalCa
+    root_pem: bytes
+    issuing_pem: bytes
+    issuing_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RootCertificate(LocalCa):
+    """The root of a local CA, as clients get it.
 
     Attributes:
         name: its common name.
         pem, der: the certificate and nothing else.
-        sha256: of the DER, lower-case hex.
-        permit: the domains and networks that it may vouch for.
-        not_before, not_after: aware UTC.
     """
 
     name: str
     pem: bytes
     der: bytes
-    sha256: str
-    permit: tuple[str, ...]
-    not_before: datetime
-    not_after: datetime
-
-    @property
-    def fingerprint(self) -> str:
-        """The SHA-256 of the DER as `openssl x509 -fingerprint` prints it."""
-        return ":".join(self.sha256[i : i + 2].upper() for i in range(0, len(self.sha256), 2))
-
-    @property
-    def short(self) -> str:
-        """The 8 digits that file names of it have."""
-        return self.sha256[:8]
 
 
 def pem_of(roots: Sequence[RootCertificate]) -> bytes:

@@ -32,7 +32,7 @@ def mobileconfig(roots: Sequence[RootCertificate]) -> bytes:
         "PayloadDisplayName": printable(roots[0].name),
         "PayloadIdentifier": "certbotless.local-ca",
         "PayloadType": "Configuration",
-        "PayloadUUID": _uuid(*(root.sha256 for root in roots)),
+        "PayloadUUID": _uuid(*(root.root_sha256 for root in roots)),
         "PayloadVersion": 1,
     }
     return plistlib.dumps(whole)
@@ -45,7 +45,7 @@ def _payload(root: RootCertificate) -> dict[str, object]:
         "PayloadDisplayName": printable(root.name),
         "PayloadIdentifier": f"certbotless.local-ca.{root.short}",
         "PayloadType": "com.apple.security.root",
-        "PayloadUUID": _uuid(root.sha256),
+        "PayloadUUID": _uuid(root.root_sha256),
         "PayloadVersion": 1,
     }
 

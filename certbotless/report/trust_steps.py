@@ -215,7 +215,7 @@ def fetch(system: str, url: str, kit: Kit) -> list[str]:
         lines, paths = [], ("root.cer", "root.cer?next")
         for root, piece, path in zip(kit.roots, kit.pieces, paths, strict=False):
             lines.append(f'curl.exe -fsSo {piece} "{url}/{path}"')
-            lines.append(f"certutil -hashfile {piece} SHA256 | findstr {root.sha256}")
+            lines.append(f"certutil -hashfile {piece} SHA256 | findstr {root.root_sha256}")
         return lines
     where = f"{url}/{kit.file}"
     where = f"'{where}'" if "[" in where else where

@@ -25,7 +25,7 @@ from ..base.clock import Clock
 from ..base.errors import StoreError
 from ..base.locks import Lock
 from ..base.words import Text
-from ..model.local_ca import LocalCa, OldRoot
+from ..model.local_ca import CaFiles, LocalCa, OldRoot
 
 T = TypeVar("T")
 ROOT, ISSUING, KEY, FACTS = "root.pem", "issuing.pem", "issuing.key", "ca.json"
@@ -40,20 +40,6 @@ class _Noted(Model):
     ca: LocalCa
     files: dict[str, str]
     old: tuple[OldRoot, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CaFiles:
-    """A CA as it is kept: its facts, and the bytes of `root.pem`, `issuing.pem` and `issuing.key`."""
-
-    facts: LocalCa
-    root_pem: bytes
-    issuing_pem: bytes
-    issuing_key: bytes
-
-    @property
-    def by_name(self) -> dict[str, bytes]:
-        return {ROOT: self.root_pem, ISSUING: self.issuing_pem, KEY: self.issuing_key}
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +259,7 @@ def _settled(read: Callable[[], T | None]) -> T | None:
 
 
 def _write(folder: Path, ca: CaFiles, old: Mapping[OldRoot, bytes]) -> None:
-    held = ca.by_name
+    held = {ROOT: ca.root_pem, ISSUING: ca.issuing_pem, KEY: ca.issuing_key}
     for name, data in held.items():
         files.write_new(folder / name, data, 0o600)
     if old:

@@ -20,16 +20,9 @@ def shared(state_dir: Path) -> tuple[RootCertificate, ...]:
 
 
 def _certificate_of(root: Root) -> RootCertificate:
-    facts, der = root.facts, ssl.PEM_cert_to_DER_cert(root.pem.decode("ascii"))
-    return RootCertificate(
-        _name_of(der) or f"certbotless {facts.short}",
-        ssl.DER_cert_to_PEM_cert(der).encode("ascii"),
-        der,
-        facts.root_sha256,
-        facts.permit,
-        facts.not_before,
-        facts.not_after,
-    )
+    ca, der = root.facts, ssl.PEM_cert_to_DER_cert(root.pem.decode("ascii"))
+    name, pem = _name_of(der) or f"certbotless {ca.short}", ssl.DER_cert_to_PEM_cert(der).encode("ascii")
+    return RootCertificate(ca.root_sha256, ca.permit, ca.not_before, ca.not_after, name, pem, der)
 
 
 def _name_of(der: bytes) -> str:

@@ -8,7 +8,6 @@ Source: RFC 5280 sections 4.2.1.10 (name constraints) and 6.1; CA/Browser Forum,
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -16,38 +15,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ..base.errors import IssueError, StoreError
+from ..base.errors import StoreError
 from ..base.names import is_address, is_network
 from ..base.words import Text
-from ..model.local_ca import LocalCa
+from ..model.local_ca import BACKDATED, CaFiles, LocalCa
 from .acme import keys
 
 _ROOT_LIFE = timedelta(days=3652)
-# Clocks of clients may be a little slow.
-_BEFORE = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class MadeCa:
-    """A new CA: its certificates, and the key that signs for sites. The key of the root is not kept.
-
-    `root_pem` and `issuing_pem` are certificates, `issuing_key` is PKCS #8 PEM.
-    """
-
-    facts: LocalCa
-    root_pem: bytes
-    issuing_pem: bytes
-    issuing_key: bytes
-
-
-def make(host: str, permit: Sequence[str], now: datetime) -> MadeCa:
+def make(host: str, permit: Sequence[str], now: datetime) -> CaFiles:
     """Make a root that may vouch for these domains and networks, and the certificate that signs for it.
 
     Args:
         host: what this machine is called, for the name of the root.
     """
     root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    start, end = (now - _BEFORE).replace(microsecond=0), (now + _ROOT_LIFE).replace(microsecond=0)
+    start, end = (now - BACKDATED).replace(microsecond=0), (now + _ROOT_LIFE).replace(microsecond=0)
     digits = x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()).digest.hex()[:8]
     name = _name(f"certbotless {host[:30]} {now:%Y-%m-%d} {digits}")
     constraints = _constraints(permit)
@@ -75,41 +59,37 @@ def make(host: str, permit: Sequence[str], now: datetime) -> MadeCa:
         root.not_valid_after_utc,
     )
     pem = serialization.Encoding.PEM
-    return MadeCa(facts, root.public_bytes(pem), issuing.public_bytes(pem), keys.key_to_pem(key))
+    return CaFiles(facts, root.public_bytes(pem), issuing.public_bytes(pem), keys.key_to_pem(key))
 
 
 def sign(
-    issuing_pem: bytes,
-    issuing_key: bytes,
+    ca: CaFiles,
     key: keys.CertificateKey,
     names: Sequence[str],
-    validity: tuple[datetime, timedelta],
+    now: datetime,
+    lifetime: timedelta,
 ) -> bytes:
     """Return the chain of a new certificate for these names and addresses: it, and the one that signed it.
 
     Args:
-        validity: now, and how long it lives; never longer than the CA.
+        key: of the certificate.
+        lifetime: it never lives longer than the CA.
 
     Raises:
         IssueError: the CA is not valid now.
         StoreError: the CA's files make no sense.
     """
-    now, lifetime = validity
     try:
-        issuer = x509.load_pem_x509_certificate(issuing_pem)
+        issuer = x509.load_pem_x509_certificate(ca.issuing_pem)
     except ValueError as exc:
         raise StoreError(Text("the local CA's issuing certificate cannot be read")) from exc
-    signer = keys.key_from_pem(issuing_key)
+    signer = keys.key_from_pem(ca.issuing_key)
     if issuer.public_key() != signer.public_key():
         raise StoreError(Text("the local CA's issuing key is not that of its certificate"))
-    life = issuer.not_valid_before_utc, issuer.not_valid_after_utc
-    start = max((now - _BEFORE).replace(microsecond=0), life[0])
-    end = min((now + lifetime).replace(microsecond=0), life[1])
+    start = max((now - BACKDATED).replace(microsecond=0), issuer.not_valid_before_utc)
+    end = min((now + lifetime).replace(microsecond=0), issuer.not_valid_after_utc)
     if not start <= now < end:
-        raise IssueError(
-            Text("the local CA is valid from {:%Y-%m-%d} to {:%Y-%m-%d}", *life),
-            hint=Text("set this machine's clock; if it is right: certbotless trust rotate --now"),
-        )
+        raise ca.facts.not_valid_now()
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     leaf = (
         _builder(x509.Name([]), issuer.subject, key, start, end)

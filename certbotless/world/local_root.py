@@ -68,13 +68,13 @@ def read_root(data: bytes, where: str) -> RootCertificate:
     except _NOT_ONE as exc:
         raise _refused(where, N_("it is not one root with the limits of certbotless")) from exc
     return RootCertificate(
-        str(name.value),
-        certificate.public_bytes(serialization.Encoding.PEM),
-        certificate.public_bytes(serialization.Encoding.DER),
         certificate.fingerprint(hashes.SHA256()).hex(),
         permit,
         start,
         end,
+        str(name.value),
+        certificate.public_bytes(serialization.Encoding.PEM),
+        certificate.public_bytes(serialization.Encoding.DER),
     )
 
 

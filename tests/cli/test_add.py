@@ -27,7 +27,7 @@ from certbotless.cli.main import main
 from certbotless.cli.questions import Ask
 from certbotless.config import load
 from certbotless.config.yaml_document import Document
-from certbotless.state.local_ca import CaFiles, LocalCaFolder
+from certbotless.state.local_ca import LocalCaFolder
 from certbotless.world import local_ca
 from certbotless.world.containers import Container, Settings
 
@@ -601,9 +601,7 @@ def test_a_public_site_in_a_file_without_an_account_is_refused(file: Path) -> No
 def test_a_name_that_the_root_may_not_vouch_for_is_a_note(file: Path, tmp_path: Path) -> None:
     made = local_ca.make("devbox", ("lan", "devbox"), datetime.now(UTC))
     (tmp_path / "state").mkdir()
-    LocalCaFolder(tmp_path / "state").make(
-        CaFiles(made.facts, made.root_pem, made.issuing_pem, made.issuing_key)
-    )
+    LocalCaFolder(tmp_path / "state").make(made)
     assert "Note: " not in add(file, domain="nas.lan", ca="local")
     printed = add(file, domain="nas", ca="local")
     assert "Note: the root may not vouch for nas: certbotless trust rotate makes one that may." in printed

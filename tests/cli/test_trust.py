@@ -13,7 +13,8 @@ import yaml
 from support.pages import block
 
 from certbotless.cli.main import main
-from certbotless.state.local_ca import CaFiles, LocalCaFolder
+from certbotless.model.local_ca import CaFiles
+from certbotless.state.local_ca import LocalCaFolder
 from certbotless.world import local_ca
 
 Told = Callable[..., tuple[int, str, str]]
@@ -37,8 +38,7 @@ def told(file: Path, capfd: pytest.CaptureFixture[str]) -> Told:
 
 
 def new_ca(permit: tuple[str, ...] = PERMIT) -> CaFiles:
-    made = local_ca.make("devbox", permit, datetime.now(UTC))
-    return CaFiles(made.facts, made.root_pem, made.issuing_pem, made.issuing_key)
+    return local_ca.make("devbox", permit, datetime.now(UTC))
 
 
 def make(file: Path, permit: tuple[str, ...] = PERMIT) -> bytes:

@@ -57,6 +57,11 @@ def test_warnings_are_no_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert [text.partition(":")[0] for text in told] == ["local_ca.share"] * count
 
 
+def test_a_name_that_clients_look_up_by_multicast_is_warned_of() -> None:
+    (warning,) = warnings(parse("sites: [{domain: devbox, ca: local, names: [nas.local, a.locals.lan]}]"))
+    assert warning.startswith("sites[0]: nas.local is for multicast DNS")
+
+
 # --- who may read or write it -------------------------------------------------------------------------------
 
 

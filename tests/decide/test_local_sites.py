@@ -10,12 +10,13 @@ from certbotless.decide.decide import decide
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Decision
 from certbotless.model.local_ca import OVERLAP, LocalCa
-from certbotless.model.memory import SiteState
+from certbotless.model.memory import Failure, SiteState
 from certbotless.model.observation import Observation
 from certbotless.model.situation import Goal, Situation
 
 NOW = datetime(2026, 11, 24, 5, 30, tzinfo=UTC)
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
+NOTHING = SiteState()
 YEARS_10 = timedelta(days=3650)
 SITE = Site(domain="devbox", ca="local")
 CONFIG = Config(sites=(SITE,), state_dir=Path("/nowhere"))
@@ -26,12 +27,33 @@ def root(age: timedelta, digit: str = "a") -> LocalCa:
     return LocalCa(digit * 64, ("devbox",), NOW - age, NOW - age + YEARS_10)
 
 
-def decided(ca: LocalCa, coming: LocalCa | None = None, begin: timedelta = -DAY) -> Decision:
-    """Return what is decided where a certificate of this CA is published."""
+def decided(
+    ca: LocalCa,
+    coming: LocalCa | None = None,
+    begin: timedelta = -DAY,
+    state: SiteState = NOTHING,
+    of: LocalCa | None = None,
+) -> Decision:
+    """Return what is decided where a certificate of this CA, or of another one, is published."""
     facts = LeafFacts(("devbox",), "ab" * 32, "CN=x", NOW + begin, NOW + begin + 90 * DAY)
-    published = Published(facts, Origin(ca.id, "local", "ec256", facts.not_before))
+    published = Published(facts, Origin((of or ca).id, "local", "ec256", facts.not_before))
     seen = Observation(NOW, {"A": ""}, {}, published, has_copy=True, served={}, local_ca=ca, next_ca=coming)
-    return decide(Situation(Goal(SITE, CONFIG), seen, SiteState()))
+    return decide(Situation(Goal(SITE, CONFIG), seen, state))
+
+
+def failed(at: datetime) -> SiteState:
+    """Return the state of a site whose order failed, and is to be tried again in an hour."""
+    retry_at = NOW + timedelta(hours=1)
+    failure = Failure(at=at, what="the CA is gone", hint="", retry_at=retry_at, count=1)
+    return SiteState(failures={"order": failure})
+
+
+@pytest.mark.parametrize(("age", "waits"), [(timedelta(minutes=61), False), (timedelta(hours=2), True)])
+def test_what_failed_before_the_ca_was_made_keeps_no_certificate_waiting(age: timedelta, waits: bool) -> None:
+    """As where it was gone, and `trust rotate --now` made another one a minute ago."""
+    state = failed(NOW - timedelta(minutes=5))
+    (step,) = decided(root(age, "b"), state=state, of=root(DAY)).steps
+    assert (step.key, step.wait_until is not None) == ("order", waits)
 
 
 def said(decision: Decision) -> list[tuple[str, str]]:

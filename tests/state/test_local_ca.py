@@ -12,7 +12,8 @@ import pytest
 from support.fakes import FakeClock
 
 from certbotless.base.errors import StoreError
-from certbotless.state.local_ca import CaFiles, LocalCaFolder
+from certbotless.model.local_ca import CaFiles
+from certbotless.state.local_ca import LocalCaFolder
 from certbotless.world import local_ca
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -21,8 +22,7 @@ _CALLS = ("mkdir", "fsync", "rename", "unlink", "rmdir", "open")
 
 
 def new_ca(days: int = 0) -> CaFiles:
-    ca = local_ca.make("devbox", ("lan", "10.0.0.0/8"), NOW + timedelta(days=days))
-    return CaFiles(ca.facts, ca.root_pem, ca.issuing_pem, ca.issuing_key)
+    return local_ca.make("devbox", ("lan", "10.0.0.0/8"), NOW + timedelta(days=days))
 
 
 FIRST, SECOND, THIRD = new_ca(), new_ca(), new_ca()

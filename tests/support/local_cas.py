@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from certbotless.base.clock import SystemClock
-from certbotless.model.local_ca import LocalCa
-from certbotless.state.local_ca import CaFiles, LocalCaFolder
+from certbotless.model.local_ca import CaFiles, LocalCa
+from certbotless.state.local_ca import LocalCaFolder
 from certbotless.world import local_ca
 
 PERMIT = ("lan", "devbox", "sweetlove.test", "10.0.0.0/8")
@@ -13,8 +13,7 @@ PERMIT = ("lan", "devbox", "sweetlove.test", "10.0.0.0/8")
 
 def new_ca(age: timedelta = timedelta(), permit: tuple[str, ...] = PERMIT) -> CaFiles:
     """Return a CA that was made so long ago."""
-    made = local_ca.make("devbox", permit, datetime.now(UTC) - age)
-    return CaFiles(made.facts, made.root_pem, made.issuing_pem, made.issuing_key)
+    return local_ca.make("devbox", permit, datetime.now(UTC) - age)
 
 
 def put_ca(state: Path, age: timedelta = timedelta(), permit: tuple[str, ...] = PERMIT) -> LocalCa:

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from certbotless.model.local_ca import LocalCa
-from certbotless.state.local_ca import CaFiles, LocalCaFolder
+from certbotless.model.local_ca import CaFiles, LocalCa
+from certbotless.state.local_ca import LocalCaFolder
 from certbotless.world import local_ca
 
 PERMIT = ("lan", "home.arpa", "devbox", "10.0.0.0/8")
@@ -31,7 +31,7 @@ def make_ca(state: Path, permit: Sequence[str] = PERMIT) -> bytes:
     """Make a CA below `state`, and return its root."""
     made = local_ca.make("devbox", permit, datetime.now(UTC))
     state.mkdir(0o700, exist_ok=True)
-    LocalCaFolder(state).make(CaFiles(made.facts, made.root_pem, made.issuing_pem, made.issuing_key))
+    LocalCaFolder(state).make(made)
     return made.root_pem
 
 

@@ -26,6 +26,7 @@ from support.tls_clients import LIGHT, Kind, Place
 from certbotless.sandbox.engine import Engine
 from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE
 from certbotless.sandbox.registry import IMAGE, Registry
+from certbotless.state.local_ca import LocalCaFolder
 from certbotless.world import local_ca
 from certbotless.world.acme import keys
 
@@ -133,9 +134,9 @@ class _Impostor(socketserver.ThreadingTCPServer):
 
     def __init__(self, first: Devbox, name: str) -> None:
         key, now = keys.new_key("ec256"), datetime.now(UTC)
-        ca = first.state / "local-ca"
-        issuer = [(ca / f"issuing.{kind}").read_bytes() for kind in ("pem", "key")]
-        chain = local_ca.sign(issuer[0], issuer[1], key, (name,), (now, timedelta(days=30)))
+        ca = LocalCaFolder(first.state).load()
+        assert ca is not None
+        chain = local_ca.sign(ca, key, (name,), now, timedelta(days=30))
         (pair := first.home / f"{name}.pem").write_bytes(chain + keys.key_to_pem(key))
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(pair)

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from support.bed import DOMAIN, LAN_NAME, Bed, files_below, wait_until
+from support import strace
+from support.bed import DOMAIN, LAN_NAME, ZONE, Bed, files_below, wait_until
+from support.commands import completed
 
 from certbotless.base.times import rfc3339
 from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry
@@ -38,6 +40,33 @@ def test_each_command_before_and_after_the_first_certificate(local: Bed) -> None
     local.ok("status")
     without_traces(local)
     assert local.dns.calls == []
+
+
+def test_a_check_of_a_healthy_site_connects_to_its_service_alone_and_changes_no_file(local: Bed) -> None:
+    local.ok("--once")
+    folders, log = (local.state, local.certs), local.home / "strace"
+    # A file that came and went has changed the time of its folder.
+    before = {path: path.lstat() for folder in folders for path in [folder, *folder.rglob("*")]}
+    calls = "trace=connect,sendto,sendmsg,sendmmsg"
+    command = [
+        "strace",
+        "-f",
+        "-qq",
+        "-yy",
+        "-o",
+        str(log),
+        "-e",
+        calls,
+        *local.command("plan", "--exit-code"),
+    ]
+    done = completed(command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert strace.spoken_to(log) == {LAN_ADDRESS}
+    for path, stat in before.items():
+        now = path.lstat()
+        assert (now.st_mtime_ns, now.st_ino, now.st_size) == (stat.st_mtime_ns, stat.st_ino, stat.st_size), (
+            path
+        )
 
 
 def test_status_has_the_root_and_each_certificate_its_ca(local: Bed) -> None:
@@ -87,6 +116,7 @@ def test_doctor_examines_the_local_ca_and_nothing_of_an_acme_ca(local: Bed) -> N
     assert text.endswith("is damaged")
     shutil.rmtree(local.state / "local-ca")
     assert found(local, "local CA") == [("fail", "it is gone, and there are certificates that it signed")]
+    assert found(local, "trusted") == []
 
 
 def test_a_client_of_a_name_that_no_resolver_knows_asks_the_lan_address(local: Bed) -> None:
@@ -124,16 +154,20 @@ def test_a_site_of_an_address_is_not_resolved(local: Bed) -> None:
 
 
 def test_beside_a_public_site_each_is_examined_by_its_own_ca(bed: Bed) -> None:
-    bed.config["sites"].append({"domain": LAN_NAME, "ca": "local", "with_address": True})
+    """One of a public name may have a record, and no public log shows its certificate."""
+    unlogged = {"domain": f"nas.{ZONE}", "ca": "local", "records": "domain", "address": LAN_ADDRESS}
+    bed.config["sites"] += [{"domain": LAN_NAME, "ca": "local", "with_address": True}, unlogged]
     bed.once_until_ok()
+    (record,) = [each for each in bed.dns.records(type="A") if each.rr == "nas"]
+    assert record.value == LAN_ADDRESS
     checks = bed.checks()
     about = {kind: {each["about"] for each in checks if each["check"] == kind} for kind in ("CAA", "limits")}
     assert about == {"CAA": {DOMAIN}, "limits": {DOMAIN}}
     assert [each["level"] for each in checks if each["check"] == "local CA"] == ["ok"]
     assert not [each for each in checks if each["level"] == "fail" and each["about"] == LAN_NAME]
-    public, local = bed.status()["sites"]
+    public, *local = bed.status()["sites"]
     assert public["certificate"]["ca"] == bed.ca.directory_url
-    assert local["certificate"]["ca"].startswith("local:")
+    assert [each["certificate"]["ca"].partition(":")[0] for each in local] == ["local"] * 2
 
 
 @pytest.mark.parametrize(("address", "resolved"), [(LAN_ADDRESS, True), ("127.0.1.1", None)])

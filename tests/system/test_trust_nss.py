@@ -244,8 +244,8 @@ def served(state: Path, address: str) -> Iterator[str]:
     """Let a page be served at an address, by a certificate that the CA in `state` signs; yield where."""
     ca = LocalCaFolder(state).load()
     assert ca is not None
-    key, life = keys.new_key(), (SystemClock().now(), timedelta(days=9))
-    pem, pair = local_ca.sign(ca.issuing_pem, ca.issuing_key, key, [address], life), state / "pair.pem"
+    key, pair = keys.new_key(), state / "pair.pem"
+    pem = local_ca.sign(ca, key, [address], SystemClock().now(), timedelta(days=9))
     pair.write_bytes(pem + keys.key_to_pem(key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair)

@@ -2,6 +2,7 @@
 
 import ipaddress
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certbotless.base.errors import IssueError, StoreError
+from certbotless.model.local_ca import CaFiles
 from certbotless.world import local_ca
 from certbotless.world.acme import keys
 
@@ -21,13 +23,13 @@ NAMES = ("*.devbox.lan", "10.79.40.213", "devbox", "fd12::5")
 
 
 @pytest.fixture(scope="module")
-def ca() -> local_ca.MadeCa:
+def ca() -> CaFiles:
     return local_ca.make("devbox", PERMIT, NOW)
 
 
-def leaf_of(ca: local_ca.MadeCa, names: tuple[str, ...] = NAMES, now: datetime = NOW) -> bytes:
+def leaf_of(ca: CaFiles, names: tuple[str, ...] = NAMES, now: datetime = NOW) -> bytes:
     key = keys.new_key()
-    return local_ca.sign(ca.issuing_pem, ca.issuing_key, key, names, (now, DAYS_90))
+    return local_ca.sign(ca, key, names, now, DAYS_90)
 
 
 def certificates(pem: bytes) -> list[x509.Certificate]:
@@ -47,7 +49,7 @@ def certificates(pem: bytes) -> list[x509.Certificate]:
     ],
 )
 def test_openssl_takes_what_the_root_permits_alone(
-    ca: local_ca.MadeCa, names: tuple[str, ...], is_good: bool, tmp_path: Path
+    ca: CaFiles, names: tuple[str, ...], is_good: bool, tmp_path: Path
 ) -> None:
     """Whatever the issuing key signs: strict checks of RFC 5280."""
     chain = certificates(leaf_of(ca, names))
@@ -81,7 +83,7 @@ def test_a_root_for_addresses_alone_vouches_for_no_name(tmp_path: Path) -> None:
         assert (done.returncode == 0) is is_good, (name, done.stderr)
 
 
-def test_the_root_and_the_issuing_certificate_are_limited_alike(ca: local_ca.MadeCa) -> None:
+def test_the_root_and_the_issuing_certificate_are_limited_alike(ca: CaFiles) -> None:
     (root,), (issuing,) = map(certificates, (ca.root_pem, ca.issuing_pem))
     for certificate, length in ((root, 1), (issuing, 0)):
         constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints)
@@ -99,7 +101,7 @@ def test_the_root_and_the_issuing_certificate_are_limited_alike(ca: local_ca.Mad
     assert timedelta(days=3650) < root.not_valid_after_utc - NOW < timedelta(days=3654)
 
 
-def test_a_leaf_is_for_a_server_and_nobody_else(ca: local_ca.MadeCa) -> None:
+def test_a_leaf_is_for_a_server_and_nobody_else(ca: CaFiles) -> None:
     leaf, issuing = certificates(leaf_of(ca))
     assert issuing == certificates(ca.issuing_pem)[0]
     assert not leaf.subject.rdns
@@ -114,19 +116,19 @@ def test_a_leaf_is_for_a_server_and_nobody_else(ca: local_ca.MadeCa) -> None:
     assert leaf.not_valid_after_utc == NOW + DAYS_90
 
 
-def test_a_leaf_never_outlives_its_ca(ca: local_ca.MadeCa) -> None:
+def test_a_leaf_never_outlives_its_ca(ca: CaFiles) -> None:
     late = ca.facts.not_after - timedelta(days=10)
     leaf, _ = certificates(leaf_of(ca, now=late))
     assert leaf.not_valid_after_utc == ca.facts.not_after
 
 
 @pytest.mark.parametrize("days", [-3, 4000])
-def test_by_a_clock_outside_the_life_of_the_ca_nothing_is_signed(ca: local_ca.MadeCa, days: int) -> None:
+def test_by_a_clock_outside_the_life_of_the_ca_nothing_is_signed(ca: CaFiles, days: int) -> None:
     with pytest.raises(IssueError, match="the local CA is valid from 2026-11-28 to 2036-"):
         leaf_of(ca, now=NOW + timedelta(days=days))
 
 
-def test_files_of_two_cas_sign_nothing(ca: local_ca.MadeCa) -> None:
-    other = local_ca.make("devbox", PERMIT, NOW)
+def test_files_of_two_cas_sign_nothing(ca: CaFiles) -> None:
+    mixed = replace(ca, issuing_key=local_ca.make("devbox", PERMIT, NOW).issuing_key)
     with pytest.raises(StoreError, match="not that of its certificate"):
-        local_ca.sign(ca.issuing_pem, other.issuing_key, keys.new_key(), NAMES, (NOW, DAYS_90))
+        local_ca.sign(mixed, keys.new_key(), NAMES, NOW, DAYS_90)

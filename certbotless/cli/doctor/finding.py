@@ -96,7 +96,7 @@ class Case:
         clock_is_in_doubt: a certificate of the CA or the API is not valid at our time.
         clock_is_refused: the API takes our time for wrong.
         cas: the CAs that can be asked, with what each says of itself.
-        trusts_root: whether this machine trusts the root of the local CA; None where that was not tested.
+        trusts_root: whether there is a local CA and this machine trusts its root.
         zones: the zone of each domain, as far as it is known.
         digits: the 16 digits of the account of the key; empty where nobody has said them.
         lacking: the zones in which the key lacks a right.
@@ -111,7 +111,7 @@ class Case:
         self.containers = DockerContainers(config.docker.host)
         self.clock_is_in_doubt = self.clock_is_refused = False
         self.cas: list[tuple[Acme, CaView]] = []
-        self.trusts_root: bool | None = None
+        self.trusts_root = False
         self.zones: dict[str, str] = {}
         self.digits = ""
         self.lacking: set[str] = set()

@@ -11,8 +11,8 @@ from ...base.errors import AddressError, StoreError
 from ...base.words import _
 from ...config.settings import Site
 from ...model.authority import names_of
-from ...model.local_ca import PREFIX, LocalCa
-from ...state.local_ca import FACTS, CaFiles, LocalCaFolder
+from ...model.local_ca import PREFIX, CaFiles, LocalCa
+from ...state.local_ca import FACTS, LocalCaFolder
 from ...state.pair import generations
 from ...world.lan.address import address_now
 from ..trust.places import places

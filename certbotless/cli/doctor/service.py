@@ -344,7 +344,7 @@ def _as_client(case: Case, site: Site, where: tuple[str, int], about: str, look:
     elif met.verify_code in (_WRONG_NAME, _EXPIRED):
         case.fail("trusted", about, _(met.text), f"certbotless --once {site.domain}")
     elif site.is_local:
-        if case.trusts_root is not False:  # else that is a finding of its own
+        if case.trusts_root:  # else that is a finding of its own
             cure = _("configure it to send the whole DOMAIN.pem")
             case.fail("trusted", about, _(met.text), cure)
     elif {ca.directory for ca in case.config.cas} <= DIRECTORIES.keys() - {*STAGING_WORDS}:

@@ -1,7 +1,8 @@
 """Puts the root into the stores of this machine, and takes it out again: lines for each store."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from ...base.errors import CertbotlessError, StoreError, UsageError, printable
 from ...base.words import Text, _
@@ -16,8 +17,9 @@ Say = Callable[[str], None]
 STORES: tuple[Store, ...] = (*folders.STORES, NssStore())
 
 
-def install(config: Config, named: str | None, say: Say) -> int:
+def install(config: Config, args: Mapping[str, Any], say: Say) -> int:
     """Install the roots; an earlier one is removed at its end. Return 1 if a store failed."""
+    named: str | None = args["to"]
     into, found = _chosen(named), roots.read(config)
     for root in found.all:
         say(f"{printable(root.name)}\n  SHA-256: {root.fingerprint}")
@@ -25,8 +27,9 @@ def install(config: Config, named: str | None, say: Say) -> int:
     return _each(into, lambda store: store.install(found, at), _("is there already"), named, say)
 
 
-def uninstall(config: Config, named: str | None, say: Say) -> int:
+def uninstall(config: Config, args: Mapping[str, Any], say: Say) -> int:
     """Remove what has a root of ours and nothing else. Return 1 if a store failed."""
+    named: str | None = args["to"]
     from_, known = _chosen(named), roots.read(config).known
     return _each(from_, lambda store: store.uninstall(known), _("has no root of this CA"), named, say)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from ...act import local_rotation
 from ...base.clock import SystemClock
+from ...base.errors import printable
 from ...base.privileges import become_owner
 from ...base.times import moment
 from ...base.words import _
@@ -19,16 +20,16 @@ def rotate(config: Config, args: Mapping[str, Any], say: Say) -> int:
     become_owner(config.state_dir, config.certs_dirs)
     clock = SystemClock()
     if args["now"]:
-        _say_of(local_rotation.rotate_now(config, clock), say)
+        say_of(local_rotation.rotate_now(config, clock), say)
         say(_("It signs from now on. A client refuses the new certificates until it has this root."))
         say(_("Remove the root before it from every client."))
         return _say_who_is_due(say)
     ca, is_new = local_rotation.rotate(config, clock)
-    _say_of(ca, say)
+    say_of(ca, say)
     if not is_new:
         say(_("It is the next root already; it was not made again."))
     say(_("Give it to every client: certbotless trust export"))
-    say(_("It signs from {} on, or at once after: certbotless trust switch").format(_day(ca.switches_at)))
+    say_switch(ca, say)
     say(_("Make a new copy of the folder: it has the next root too"))
     return 0
 
@@ -36,7 +37,7 @@ def rotate(config: Config, args: Mapping[str, Any], say: Say) -> int:
 def switch(config: Config, _args: Mapping[str, Any], say: Say) -> int:
     """Let the next root sign from now on. Raises `CertbotlessError`."""
     become_owner(config.state_dir, config.certs_dirs)
-    _say_of(local_rotation.switch(config, SystemClock()), say)
+    say_of(local_rotation.switch(config, SystemClock()), say)
     say(_("It signs from now on. A client refuses the new certificates until it has this root."))
     return _say_who_is_due(say)
 
@@ -46,12 +47,14 @@ def _say_who_is_due(say: Say) -> int:
     return 0
 
 
-def _say_of(ca: LocalCa, say: Say) -> None:
-    digits = ca.root_sha256.upper()
-    say("SHA-256: " + ":".join(digits[i : i + 2] for i in range(0, len(digits), 2)))
-    say(_("Valid until: {}").format(_day(ca.not_after)))
-    say(_("May vouch for: {}").format(", ".join(ca.permit)))
+def say_of(ca: LocalCa, say: Say) -> None:
+    """Say what a root is."""
+    say(f"SHA-256: {ca.fingerprint}")
+    say(_("Valid until: {}").format(moment(ca.not_after, "%Y-%m-%d")))
+    say(_("May vouch for: {}").format(", ".join(map(printable, ca.permit))))
 
 
-def _day(at: Any) -> str:
-    return moment(at, "%Y-%m-%d")
+def say_switch(ca: LocalCa, say: Say) -> None:
+    """Say when the next root signs."""
+    signs_from = moment(ca.switches_at, "%Y-%m-%d")
+    say(_("It signs from {} on, or at once after: certbotless trust switch").format(signs_from))

@@ -7,11 +7,10 @@ from typing import Any
 
 from ...base import files
 from ...base.errors import UsageError, printable
-from ...base.times import moment
 from ...base.words import Text, _
 from ...config import load
 from ...config.settings import Config
-from ...model.local_ca import OVERLAP, RootCertificate
+from ...model.local_ca import RootCertificate
 from ...report import root_files
 from . import commands, install, roots, rotation
 from .places import places
@@ -31,8 +30,7 @@ def _show(config: Config, _args: Mapping[str, Any], say: Say) -> int:
     if found.next:
         say(_("The next root; after a switch it is the root:"))
         _say_of(found.next, say)
-        signs_from = moment(found.next.not_before + OVERLAP, "%Y-%m-%d")
-        say(_("It signs from {} on, or at once after: certbotless trust switch").format(signs_from))
+        rotation.say_switch(found.next, say)
     if url := config.local_ca.shared_at:
         say(_("Clients get it at {}").format(f"{url}/"))
     here = ", ".join(map(printable, install.installed(found.known)))
@@ -43,9 +41,7 @@ def _show(config: Config, _args: Mapping[str, Any], say: Say) -> int:
 
 def _say_of(root: RootCertificate, say: Say) -> None:
     say(_("Root: {}").format(printable(root.name)))
-    say(f"SHA-256: {root.fingerprint}")
-    say(_("Valid until: {}").format(moment(root.not_after, "%Y-%m-%d")))
-    say(_("May vouch for: {}").format(", ".join(map(printable, root.permit))))
+    rotation.say_of(root, say)
 
 
 def _export(config: Config, args: Mapping[str, Any], say: Say) -> int:
@@ -66,14 +62,6 @@ def _export(config: Config, args: Mapping[str, Any], say: Say) -> int:
     return 0
 
 
-def _install(config: Config, args: Mapping[str, Any], say: Say) -> int:
-    return install.install(config, args["to"], say)
-
-
-def _uninstall(config: Config, args: Mapping[str, Any], say: Say) -> int:
-    return install.uninstall(config, args["to"], say)
-
-
 def _commands(config: Config, args: Mapping[str, Any], say: Say) -> int:
     say(commands.text(roots.read(config), places(config), args["systems"], config.local_ca.shared_at))
     return 0
@@ -82,8 +70,8 @@ def _commands(config: Config, args: Mapping[str, Any], say: Say) -> int:
 _ACTIONS: dict[str, Callable[[Config, Mapping[str, Any], Say], int]] = {
     "show": _show,
     "export": _export,
-    "install": _install,
-    "uninstall": _uninstall,
+    "install": install.install,
+    "uninstall": install.uninstall,
     "commands": _commands,
     "rotate": rotation.rotate,
     "switch": rotation.switch,
