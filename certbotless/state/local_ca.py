@@ -14,7 +14,7 @@ import shutil
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -31,6 +31,8 @@ T = TypeVar("T")
 ROOT, ISSUING, KEY, FACTS = "root.pem", "issuing.pem", "issuing.key", "ca.json"
 NEXT, OLD = "next", "old"
 _LOCK_TIMEOUT_S = 60
+# In 80 years there are 10, and one more for each that was stolen or lost. What is beyond that is a fault.
+_MOST_OLD = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,7 @@ class LocalCaFolder:
             raise _damaged(folder) from exc
         if noted is None and folder.is_dir() and folder != self._beside:
             raise _damaged(folder)
-        return noted
+        return noted and replace(noted, old=noted.old[:_MOST_OLD])
 
 
 def _settled(read: Callable[[], T | None]) -> T | None:

@@ -139,7 +139,9 @@ EVIL: dict[str, Callable[[], bytes]] = {
     "two limits": twice,
     "a longer chain": lambda: made_root(path_length=2),
     "any chain": lambda: made_root(path_length=None),
-    "more uses": lambda: made_root(more=[x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])]),
+    "any use": lambda: made_root(uses=()),
+    "another use": lambda: made_root(uses=[ExtendedKeyUsageOID.EMAIL_PROTECTION]),
+    "more uses": lambda: made_root(uses=[ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CODE_SIGNING]),
     "names of its own": lambda: made_root(more=[x509.SubjectAlternativeName(dns("www.example.com"))]),
     "a life of ages": lambda: made_root(life=timedelta(days=365 * 7900)),
     "another signer": of_another_key,
@@ -165,6 +167,26 @@ def test_a_root_beyond_the_rules_is_handed_on_by_no_command(file: Path, told: To
         code, out, err = told(command)
         assert (code, out) == (1, ""), (command, out)
         assert "refused" in err or "damaged" in err
+
+
+@pytest.mark.process
+def test_a_root_that_is_handed_on_vouches_for_servers_alone(tmp_path: Path) -> None:
+    """An intruder who makes it has its key: no mail, program or person is trusted by it on any machine."""
+    key, who = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    for uses, is_trusted in (((ExtendedKeyUsageOID.SERVER_AUTH,), False), ((), True)):
+        pem = signed(builder(LAN, uses=uses), (), key)
+        root = x509.load_pem_x509_certificate(pem)
+        mail = x509.SubjectAlternativeName([x509.RFC822Name("someone@example.com")])
+        times = (root.not_valid_before_utc, root.not_valid_after_utc)
+        leaf = x509.CertificateBuilder(root.subject, who, key.public_key(), 1, *times)
+        leaf = leaf.add_extension(mail, critical=True)
+        (tmp_path / "root").write_bytes(pem)
+        (tmp_path / "leaf").write_bytes(
+            leaf.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        )
+        verify = ("openssl", "verify", "-purpose", "smimesign", "-CAfile", "root", "leaf")
+        done = subprocess.run(verify, cwd=tmp_path, check=False, capture_output=True)
+        assert (done.returncode == 0) is is_trusted
 
 
 def test_the_name_of_a_root_is_printed_as_one_line(file: Path, told: Told) -> None:
