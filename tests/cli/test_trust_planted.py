@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+from support.children import at_each_step
 from support.roots import (
     LAN,
     NO_IPV4,
@@ -34,7 +35,7 @@ from support.roots import (
 
 from certbotless.base.errors import StoreError
 from certbotless.cli.main import main
-from certbotless.cli.trust.folders import FolderStore
+from certbotless.cli.trust.folders import ContainerdStore, FolderStore
 from certbotless.cli.trust.places import places
 from certbotless.cli.trust.roots import Roots
 from certbotless.config import load
@@ -372,3 +373,37 @@ def test_a_link_in_the_way_of_a_store_is_not_followed(tmp_path: Path) -> None:
     (elsewhere / "ca.crt").write_bytes(good.pem)
     assert store.uninstall([good]).removed == []
     assert (elsewhere / "ca.crt").exists()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("store", [FolderStore, ContainerdStore], ids=["docker", "containerd"])
+@pytest.mark.parametrize("verb", ["install", "uninstall"])
+@pytest.mark.parametrize("what", ["place", "store"])
+def test_a_link_that_is_put_in_the_way_meanwhile_is_not_followed(
+    tmp_path: Path, store: type[FolderStore], verb: str, what: str
+) -> None:
+    """At whichever step, by one who may write to the folder of the store, or to that above it."""
+    root, elsewhere, at = read_root(made_root(), "root"), tmp_path / "elsewhere", "devbox:5000"
+    (elsewhere / at).mkdir(parents=True)
+    theirs = {"ca.crt": b"of another program", "hosts.toml": b"too", ".made-by-certbotless": b""}
+    for name, data in theirs.items():
+        (elsewhere / at / name).write_bytes(data)
+    names: list[Path] = []
+
+    def act(step: int) -> Callable[[], object]:
+        here = store("engine", (), tmp_path / str(step))
+        names[:] = [here.folder / at if what == "place" else here.folder]
+        if verb == "uninstall":
+            here.install(Roots(tmp_path, root), [at])
+            return lambda: here.uninstall([root])
+        return lambda: here.install(Roots(tmp_path, root), [at])
+
+    def swap() -> None:
+        if names[0].is_dir():
+            names[0].rename(f"{names[0]}.away")
+        names[0].parent.mkdir(exist_ok=True)
+        names[0].symlink_to(elsewhere / at if what == "place" else elsewhere)
+
+    assert sum(1 for _ in at_each_step(act, swap)) > 5
+    assert {path.name: path.read_bytes() for path in (elsewhere / at).iterdir()} == theirs
+    assert [path.name for path in elsewhere.iterdir()] == [at]
