@@ -252,7 +252,7 @@ class LocalCaFolder:
             held = {
                 name: files.read(folder / name) for name in (ROOT, ISSUING, KEY) if (folder / name).exists()
             }
-        if _digests(held) != noted.files:
+        if _digests(held) != noted.files or not _is_root(held[ROOT], noted.ca):
             raise _damaged(folder)
         return CaFiles(noted.ca, held[ROOT], held[ISSUING], held[KEY])
 
@@ -296,13 +296,15 @@ def _root_pem(path: Path, ca: LocalCa) -> bytes:
     """Return the PEM of this root. Raises `StoreError` where the file is not that."""
     with files.store_errors(path, "read"):
         pem = files.read(path)
-    try:
-        der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
-    except ValueError as exc:
-        raise _damaged(path.parent) from exc
-    if hashlib.sha256(der).hexdigest() != ca.root_sha256:
+    if not _is_root(pem, ca):
         raise _damaged(path.parent)
     return pem
+
+
+def _is_root(pem: bytes, ca: LocalCa) -> bool:
+    with suppress(ValueError):
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))).hexdigest() == ca.root_sha256
+    return False
 
 
 def _digests(held: Mapping[str, bytes]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The folder of the local CA: whole or none at a kill at each step, and what each step leaves to clients."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -138,6 +139,18 @@ def test_files_of_two_cas_are_no_ca(folder: LocalCaFolder) -> None:
     (folder.path / "issuing.key").write_bytes(SECOND.issuing_key)
     with pytest.raises(StoreError, match="is damaged"):
         folder.load()
+
+
+def test_digests_that_agree_make_no_root_of_other_bytes(folder: LocalCaFolder) -> None:
+    """Who takes over the service may write both."""
+    made(folder)
+    noted = json.loads((folder.path / FACTS).read_text())
+    for data in (b"\xff", b"-----BEGIN CERTIFICATE-----\n", SECOND.root_pem):
+        (folder.path / "root.pem").write_bytes(data)
+        noted["files"]["root.pem"] = hashlib.sha256(data).hexdigest()
+        (folder.path / FACTS).write_text(json.dumps(noted))
+        with pytest.raises(StoreError, match="is damaged"):
+            folder.load()
 
 
 def test_a_damaged_next_ca_never_takes_the_place_of_the_one_that_signs(folder: LocalCaFolder) -> None:
