@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
@@ -55,9 +56,11 @@ class ProfileSecret(Secret):
 
     Attributes:
         name: of the profile; empty for the current one.
+        reader: uid and gid of the user as whom root reads it; None for root itself.
     """
 
     name: str = ""
+    reader: tuple[int, int] | None = None
 
     def read(self) -> str:
         """Return what the profile says, in one line: it tells one content from another.
@@ -74,7 +77,9 @@ class ProfileSecret(Secret):
     def profile(self) -> Profile:
         """Return what the profile says. Raises as `read`."""
         try:
-            tree = json.loads(files.read(Path(self.where), MAX_BYTES, follows_links=True))
+            with privileges.as_user(*self.reader) if self.reader else nullcontext():
+                raw = files.read(Path(self.where), MAX_BYTES, follows_links=True)
+            tree = json.loads(raw)
             profiles = {str(each["name"]): each for each in tree["profiles"]}
             name = self.name or str(tree.get("current") or "default")
             found = profiles.get(name)
@@ -95,8 +100,12 @@ class ProfileSecret(Secret):
 
 def place_of(credentials: Credentials, state_dir: Path) -> ProfileSecret:
     """Return where the profile is: in the file that is named, or in that of the service's user."""
-    file = credentials.file or Path(privileges.owner_of(state_dir).pw_dir, ".aliyun", "config.json")
-    return ProfileSecret("file", str(file), credentials.name)
+    if credentials.file is not None:
+        return ProfileSecret("file", str(credentials.file), credentials.name)
+    # Into its own home this user can put a link to what only root may read.
+    user = privileges.owner_of(state_dir)
+    file = Path(user.pw_dir, ".aliyun", "config.json")
+    return ProfileSecret("file", str(file), credentials.name, (user.pw_uid, user.pw_gid))
 
 
 def _understood(name: str, members: Mapping[str, str]) -> Profile:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Annotated
 
-from ..base.checked import Model
+from pydantic_core import core_schema
+
+from ..base.checked import Model, after
 from ..base.errors import IssueError
-from ..base.names import not_permitted
+from ..base.names import is_network, not_permitted
 from ..base.times import Moment
 from ..base.words import Text
 from .certificate import Line
@@ -24,6 +28,18 @@ BACKDATED = timedelta(hours=1)
 _NEAR_ITS_END = 1 / 10
 
 
+def _entry(text: str) -> str:
+    """Return an entry of `permit` that others can compute with. Raises ValueError."""
+    if is_network(text):
+        ipaddress.ip_network(text)
+    return text
+
+
+# Those who may write `ca.json` are not those who read it.
+_Digest = Annotated[str, lambda _: core_schema.str_schema(pattern="^[0-9a-f]{64}$")]
+_Entry = Annotated[Line, after(_entry)]
+
+
 @dataclass(frozen=True, slots=True)
 class LocalCa(Model):
     """A local CA.
@@ -34,8 +50,8 @@ class LocalCa(Model):
         not_before, not_after: of the root, and of what it signs at most; aware UTC.
     """
 
-    root_sha256: Line
-    permit: tuple[Line, ...]
+    root_sha256: _Digest
+    permit: tuple[_Entry, ...]
     not_before: Moment
     not_after: Moment
 

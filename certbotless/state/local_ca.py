@@ -14,7 +14,7 @@ import shutil
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -31,6 +31,8 @@ T = TypeVar("T")
 ROOT, ISSUING, KEY, FACTS = "root.pem", "issuing.pem", "issuing.key", "ca.json"
 NEXT, OLD = "next", "old"
 _LOCK_TIMEOUT_S = 60
+# In 80 years there are 10, and one more for each that was stolen or lost. What is beyond that is a fault.
+_MOST_OLD = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +238,7 @@ class LocalCaFolder:
             held = {
                 name: files.read(folder / name) for name in (ROOT, ISSUING, KEY) if (folder / name).exists()
             }
-        if _digests(held) != noted.files:
+        if _digests(held) != noted.files or not _is_root(held[ROOT], noted.ca):
             raise _damaged(folder)
         return CaFiles(noted.ca, held[ROOT], held[ISSUING], held[KEY])
 
@@ -247,7 +249,7 @@ class LocalCaFolder:
             raise _damaged(folder) from exc
         if noted is None and folder.is_dir() and folder != self._beside:
             raise _damaged(folder)
-        return noted
+        return noted and replace(noted, old=noted.old[:_MOST_OLD])
 
 
 def _settled(read: Callable[[], T | None]) -> T | None:
@@ -280,13 +282,15 @@ def _root_pem(path: Path, ca: LocalCa) -> bytes:
     """Return the PEM of this root. Raises `StoreError` where the file is not that."""
     with files.store_errors(path, "read"):
         pem = files.read(path)
-    try:
-        der = ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
-    except ValueError as exc:
-        raise _damaged(path.parent) from exc
-    if hashlib.sha256(der).hexdigest() != ca.root_sha256:
+    if not _is_root(pem, ca):
         raise _damaged(path.parent)
     return pem
+
+
+def _is_root(pem: bytes, ca: LocalCa) -> bool:
+    with suppress(ValueError):
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))).hexdigest() == ca.root_sha256
+    return False
 
 
 def _digests(held: Mapping[str, bytes]) -> dict[str, str]:

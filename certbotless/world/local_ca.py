@@ -3,7 +3,8 @@
 The root signs once, and its key is forgotten. Both CA certificates are limited to the LAN by critical name
 constraints: of an intermediate each verifier must obey them, of a root it need not.
 
-Source: RFC 5280 sections 4.2.1.10 (name constraints) and 6.1; CA/Browser Forum, Baseline Requirements 7.1.2.
+Source: RFC 5280 sections 4.2.1.10 (name constraints), 4.2.1.12 (usage) and 6.1; mitmproxy, whose root on all
+kinds of clients has the same usage; CA/Browser Forum, Baseline Requirements 7.1.2.
 """
 
 import ipaddress
@@ -22,6 +23,8 @@ from ..model.local_ca import BACKDATED, CaFiles, LocalCa
 from .acme import keys
 
 _ROOT_LIFE = timedelta(days=3652)
+# In the root too: name constraints limit no e-mail, program or user that a CA could vouch for besides.
+FOR_SERVERS = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
 
 
 def make(host: str, permit: Sequence[str], now: datetime) -> CaFiles:
@@ -40,6 +43,7 @@ def make(host: str, permit: Sequence[str], now: datetime) -> CaFiles:
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
         .add_extension(_SIGNS, critical=True)
         .add_extension(constraints, critical=True)
+        .add_extension(FOR_SERVERS, critical=False)
         .add_extension(_issuer_id(root_key), critical=False)
         .sign(root_key, hashes.SHA256())
     )
@@ -48,7 +52,7 @@ def make(host: str, permit: Sequence[str], now: datetime) -> CaFiles:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_SIGNS, critical=True)
         .add_extension(constraints, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(FOR_SERVERS, critical=False)
         .add_extension(_issuer_id(root_key), critical=False)
         .sign(root_key, hashes.SHA256())
     )
@@ -90,13 +94,12 @@ def sign(
     end = min((now + lifetime).replace(microsecond=0), issuer.not_valid_after_utc)
     if not start <= now < end:
         raise ca.facts.not_valid_now()
-    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     leaf = (
         _builder(x509.Name([]), issuer.subject, key, start, end)
         .add_extension(x509.SubjectAlternativeName([*map(_general, sorted(names))]), critical=True)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_IS_SIGNED_WITH, critical=True)
-        .add_extension(usage, critical=False)
+        .add_extension(FOR_SERVERS, critical=False)
         .add_extension(_issuer_id(signer), critical=False)
         .sign(signer, hashes.SHA256())
     )

@@ -1,9 +1,9 @@
 """The root of the local CA as it is read back: what it is, and whether a machine may trust it.
 
 The user of the service writes the file, and root installs it. So a certificate whose constraints a verifier
-may ignore, or that may do more than sign certificates, is none.
+may ignore, or that may do more than sign certificates of TLS servers, is none.
 
-Source: RFC 5280 sections 4.2.1.3, 4.2.1.9 and 4.2.1.10.
+Source: RFC 5280 sections 4.2.1.3, 4.2.1.9, 4.2.1.10 and 4.2.1.12.
 """
 
 import ipaddress
@@ -19,11 +19,13 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from ..base.errors import StoreError
 from ..base.words import N_, Text
 from ..model.local_ca import RootCertificate
+from .local_ca import FOR_SERVERS
 
 _HAS = {
     ExtensionOID.BASIC_CONSTRAINTS,
     ExtensionOID.KEY_USAGE,
     ExtensionOID.NAME_CONSTRAINTS,
+    ExtensionOID.EXTENDED_KEY_USAGE,
     ExtensionOID.SUBJECT_KEY_IDENTIFIER,
     ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
 }
@@ -55,7 +57,7 @@ def read_root(data: bytes, where: str) -> RootCertificate:
 
     Raises:
         StoreError: it is not one self-signed CA certificate with critical name constraints for DNS names and
-            IP addresses, or may do more than sign certificates.
+            IP addresses, or may do more than sign certificates of TLS servers.
     """
     try:
         (certificate,) = x509.load_pem_x509_certificates(data)
@@ -97,6 +99,8 @@ def _permit_of(certificate: x509.Certificate) -> tuple[str, ...]:
         raise ValueError("key usage")
     permitted = [_text_of(each) for each in limits.value.permitted_subtrees or ()]
     excluded = {_text_of(each) for each in limits.value.excluded_subtrees or ()}
+    if extensions.get_extension_for_class(x509.ExtendedKeyUsage).value != FOR_SERVERS:
+        raise ValueError("extended key usage")
     if not limits.critical or not permitted or not _is_bounded(permitted, excluded):
         raise ValueError("name constraints")
     return tuple(permitted)

@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+from support.children import at_each_step
 from support.roots import (
     LAN,
     NO_IPV4,
@@ -34,7 +35,7 @@ from support.roots import (
 
 from certbotless.base.errors import StoreError
 from certbotless.cli.main import main
-from certbotless.cli.trust.folders import FolderStore
+from certbotless.cli.trust.folders import ContainerdStore, FolderStore
 from certbotless.cli.trust.places import places
 from certbotless.cli.trust.roots import Roots
 from certbotless.config import load
@@ -139,7 +140,9 @@ EVIL: dict[str, Callable[[], bytes]] = {
     "two limits": twice,
     "a longer chain": lambda: made_root(path_length=2),
     "any chain": lambda: made_root(path_length=None),
-    "more uses": lambda: made_root(more=[x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])]),
+    "any use": lambda: made_root(uses=()),
+    "another use": lambda: made_root(uses=[ExtendedKeyUsageOID.EMAIL_PROTECTION]),
+    "more uses": lambda: made_root(uses=[ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CODE_SIGNING]),
     "names of its own": lambda: made_root(more=[x509.SubjectAlternativeName(dns("www.example.com"))]),
     "a life of ages": lambda: made_root(life=timedelta(days=365 * 7900)),
     "another signer": of_another_key,
@@ -165,6 +168,26 @@ def test_a_root_beyond_the_rules_is_handed_on_by_no_command(file: Path, told: To
         code, out, err = told(command)
         assert (code, out) == (1, ""), (command, out)
         assert "refused" in err or "damaged" in err
+
+
+@pytest.mark.process
+def test_a_root_that_is_handed_on_vouches_for_servers_alone(tmp_path: Path) -> None:
+    """An intruder who makes it has its key: no mail, program or person is trusted by it on any machine."""
+    key, who = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    for uses, is_trusted in (((ExtendedKeyUsageOID.SERVER_AUTH,), False), ((), True)):
+        pem = signed(builder(LAN, uses=uses), (), key)
+        root = x509.load_pem_x509_certificate(pem)
+        mail = x509.SubjectAlternativeName([x509.RFC822Name("someone@example.com")])
+        times = (root.not_valid_before_utc, root.not_valid_after_utc)
+        leaf = x509.CertificateBuilder(root.subject, who, key.public_key(), 1, *times)
+        leaf = leaf.add_extension(mail, critical=True)
+        (tmp_path / "root").write_bytes(pem)
+        (tmp_path / "leaf").write_bytes(
+            leaf.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        )
+        verify = ("openssl", "verify", "-purpose", "smimesign", "-CAfile", "root", "leaf")
+        done = subprocess.run(verify, cwd=tmp_path, check=False, capture_output=True)
+        assert (done.returncode == 0) is is_trusted
 
 
 def test_the_name_of_a_root_is_printed_as_one_line(file: Path, told: Told) -> None:
@@ -350,3 +373,37 @@ def test_a_link_in_the_way_of_a_store_is_not_followed(tmp_path: Path) -> None:
     (elsewhere / "ca.crt").write_bytes(good.pem)
     assert store.uninstall([good]).removed == []
     assert (elsewhere / "ca.crt").exists()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("store", [FolderStore, ContainerdStore], ids=["docker", "containerd"])
+@pytest.mark.parametrize("verb", ["install", "uninstall"])
+@pytest.mark.parametrize("what", ["place", "store"])
+def test_a_link_that_is_put_in_the_way_meanwhile_is_not_followed(
+    tmp_path: Path, store: type[FolderStore], verb: str, what: str
+) -> None:
+    """At whichever step, by one who may write to the folder of the store, or to that above it."""
+    root, elsewhere, at = read_root(made_root(), "root"), tmp_path / "elsewhere", "devbox:5000"
+    (elsewhere / at).mkdir(parents=True)
+    theirs = {"ca.crt": b"of another program", "hosts.toml": b"too", ".made-by-certbotless": b""}
+    for name, data in theirs.items():
+        (elsewhere / at / name).write_bytes(data)
+    names: list[Path] = []
+
+    def act(step: int) -> Callable[[], object]:
+        here = store("engine", (), tmp_path / str(step))
+        names[:] = [here.folder / at if what == "place" else here.folder]
+        if verb == "uninstall":
+            here.install(Roots(tmp_path, root), [at])
+            return lambda: here.uninstall([root])
+        return lambda: here.install(Roots(tmp_path, root), [at])
+
+    def swap() -> None:
+        if names[0].is_dir():
+            names[0].rename(f"{names[0]}.away")
+        names[0].parent.mkdir(exist_ok=True)
+        names[0].symlink_to(elsewhere / at if what == "place" else elsewhere)
+
+    assert sum(1 for _ in at_each_step(act, swap)) > 5
+    assert {path.name: path.read_bytes() for path in (elsewhere / at).iterdir()} == theirs
+    assert [path.name for path in elsewhere.iterdir()] == [at]

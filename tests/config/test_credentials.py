@@ -1,6 +1,7 @@
 """Where a key comes from that is not in the file: how that is written, shown and told from another."""
 
 import json
+import os
 import pwd
 from pathlib import Path
 from typing import Any
@@ -309,3 +310,26 @@ def test_without_a_file_it_is_that_of_the_user_who_owns_the_state(tmp_path: Path
 
 def test_a_file_with_a_plain_key_reads_no_profile() -> None:
     assert parse(text_of()).profile is None
+
+
+def test_root_reads_the_profile_of_the_services_user_with_the_rights_of_that_user(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes over that user may put a link in its home to a file that only root may read."""
+    for folder in (file.parent, *file.parents[1:-2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    state, home, place = (file.parent / name for name in ("state", "home", "home/.aliyun"))
+    for folder in (state, home, place):
+        folder.mkdir(0o755)
+        os.chown(folder, 65534, 65534)
+    user = pwd.struct_passwd(("service", "x", 65534, 65534, "", str(home), "/bin/false"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: user)
+    save(file, {"name": "default", **KEY})
+    (place / "config.json").symlink_to(file)
+    config = parse(f"state_dir: {state}\n{of('profile')}")
+    assert config.profile is not None
+    with pytest.raises(SecretUnreadable, match="Permission denied"):
+        config.profile.read()
+    assert os.geteuid() == 0
+    os.chown(file, 65534, 65534)
+    assert CANARY in config.profile.read()

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from certbotless.act import local_rotation
 from certbotless.base.errors import StoreError
 from certbotless.model.authority import names_of as wanted_names
-from certbotless.model.local_ca import PREFIX
+from certbotless.model.local_ca import PREFIX, CaFiles
 from certbotless.model.view import View
 from certbotless.state.local_ca import LocalCaFolder
 from certbotless.state.pair import generations
@@ -80,7 +80,7 @@ class LocalWorld(World):
     def patches(self) -> list[AbstractContextManager[object]]:
         make, sign = local_ca.make, local_ca.sign
 
-        def watched_make(host: str, permit: Sequence[str], now: datetime) -> local_ca.MadeCa:
+        def watched_make(host: str, permit: Sequence[str], now: datetime) -> CaFiles:
             self.may_die("makes a CA")
             if not self.may_make and self.is_lost():
                 raise Violation("a CA that is gone was made again, and nobody had asked for it")

@@ -1,5 +1,7 @@
 """The folder of the local CA: whole or none at a kill at each step, and what each step leaves to clients."""
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,7 +15,7 @@ from support.fakes import FakeClock
 
 from certbotless.base.errors import StoreError
 from certbotless.model.local_ca import CaFiles
-from certbotless.state.local_ca import LocalCaFolder
+from certbotless.state.local_ca import FACTS, NEXT, LocalCaFolder
 from certbotless.world import local_ca
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -139,6 +141,18 @@ def test_files_of_two_cas_are_no_ca(folder: LocalCaFolder) -> None:
         folder.load()
 
 
+def test_digests_that_agree_make_no_root_of_other_bytes(folder: LocalCaFolder) -> None:
+    """Who takes over the service may write both."""
+    made(folder)
+    noted = json.loads((folder.path / FACTS).read_text())
+    for data in (b"\xff", b"-----BEGIN CERTIFICATE-----\n", SECOND.root_pem):
+        (folder.path / "root.pem").write_bytes(data)
+        noted["files"]["root.pem"] = hashlib.sha256(data).hexdigest()
+        (folder.path / FACTS).write_text(json.dumps(noted))
+        with pytest.raises(StoreError, match="is damaged"):
+            folder.load()
+
+
 def test_a_damaged_next_ca_never_takes_the_place_of_the_one_that_signs(folder: LocalCaFolder) -> None:
     rotated(folder)
     (folder.path / "next/issuing.key").unlink()
@@ -250,3 +264,37 @@ def test_killed_before_any_call_there_is_the_ca_before_or_the_new_one_and_the_st
         assert folder.load() == after, where
     assert nth > 10
     assert folder.load() == after
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"permit": ["lan/lan"]},
+        {"permit": ["10.0.0.0/99"]},
+        {"permit": ["lan\x1b[31m"]},
+        {"root_sha256": "../../../etc/passwd"},
+        {"root_sha256": "A" * 64},
+        {"not_before": "0001-01-01T00:00:00Z"},
+    ],
+)
+@pytest.mark.parametrize("place", ["", NEXT])
+def test_facts_that_no_ca_has_are_damage(folder: LocalCaFolder, place: str, change: dict[str, Any]) -> None:
+    """Who takes over the service may write them; others compute with them, and print them."""
+    rotated(folder)
+    path = folder.path / place / FACTS
+    noted = json.loads(path.read_text())
+    path.write_text(json.dumps(noted | {"ca": noted["ca"] | change}))
+    for read in (folder.next, folder.load_next) if place else (folder.seen, folder.load, folder.old):
+        with pytest.raises(StoreError, match="is damaged"):
+            read()
+
+
+def test_a_list_of_old_roots_without_an_end_is_cut(folder: LocalCaFolder) -> None:
+    """Each of them is read and checked; those that were replaced last are the first."""
+    switched(folder)
+    path = folder.path / FACTS
+    noted = json.loads(path.read_text())
+    path.write_text(json.dumps(noted | {"old": noted["old"] * 10_000}))
+    assert len(folder.old()) == len(folder.roots()) - 1 == 50
+    change(folder, lambda each: each.replace(THIRD, NOW))
+    assert folder.old()[0].ca == SECOND.facts

@@ -12,7 +12,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certbotless.model.local_ca import CaFiles, LocalCa
 from certbotless.state.local_ca import LocalCaFolder
@@ -72,6 +72,7 @@ def builder(
     is_critical: bool = True,
     path_length: int | None = 1,
     life: timedelta = timedelta(days=3652),
+    uses: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.SERVER_AUTH,),
 ) -> x509.CertificateBuilder:
     """Return such a certificate without its key."""
     who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -81,6 +82,8 @@ def builder(
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_SIGNS, critical=True)
     )
+    if uses:
+        made = made.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
     return made if limits is None else made.add_extension(limits, critical=is_critical)
 
 

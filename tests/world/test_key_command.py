@@ -24,6 +24,7 @@ ID, SECRET, TOKEN = (
     "planted/Canary+of=the/1st/secret",
     "CAISplantedCanaryToken0123456789+/==",
 )
+WORDY = "secretWithoutAnyDigitInIt"
 IN_AN_HOUR = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
 KEY = Key(ID, SECRET, TOKEN, IN_AN_HOUR)
 PLAIN = {
@@ -223,8 +224,12 @@ def test_a_stop_ends_it(program: Callable[[str], list[str]], monkeypatch: pytest
         f'echo \'{{"AccessKeyId": "{ID}", "AccessKeySecret": "{SECRET}"\' >&2; exit 1',
         f"set -x\nexport AccessKeySecret={SECRET} SecurityToken={TOKEN}\nexit 1",
         f"printf 'before\\033[31m\\n{TOKEN}\\n' >&2; exit 1",
+        # Without digits no form tells it from a word.
+        f"{prints({'Credentials': PLAIN | {'AccessKeySecret': WORDY}})}\necho 'of {WORDY}' >&2; exit 1",
+        f"{prints({'data': {'secret_key': WORDY}})}\necho 'of {WORDY}' >&2; exit 1",
+        f"printf '{WORDY} ' >&2; yes Ab3 | tr -d '\\n' | head -c {4095 - len(WORDY) // 2} >&2; exit 1",
     ],
-    ids=["of its own key", "as JSON", "of a shell", "with control characters"],
+    ids=["of its own key", "as JSON", "of a shell", "with control characters", "STS", "Vault", "cut"],
 )
 def test_its_last_words_are_shown_without_what_may_be_secret(
     program: Callable[[str], list[str]], lines: str
@@ -232,6 +237,7 @@ def test_its_last_words_are_shown_without_what_may_be_secret(
     told = fault_of(program(lines))
     assert "ended with 1: " in told
     assert "***" in told
+    assert WORDY[-8:] not in told
     assert told.isprintable()
 
 

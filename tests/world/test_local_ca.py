@@ -2,12 +2,14 @@
 
 import ipaddress
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certbotless.base.errors import IssueError, StoreError
@@ -66,6 +68,96 @@ def test_openssl_takes_what_the_root_permits_alone(
     assert (done.returncode == 0) is is_good, done.stderr
     assert is_good or "permitted subtree violation" in done.stderr
     assert len(chain) == 2
+
+
+def issued(ca: CaFiles, name: str, sans: Sequence[x509.GeneralName] = (), use: str = "SERVER_AUTH") -> bytes:
+    """Return what a thief of the issuing key would sign: with this common name, if any, and these names."""
+    issuer, signer = certificates(ca.issuing_pem)[0], keys.key_from_pem(ca.issuing_key)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)] if name else [])
+    made = x509.CertificateBuilder(
+        issuer.subject, subject, keys.new_key().public_key(), 1, NOW, NOW + DAYS_90
+    ).add_extension(x509.ExtendedKeyUsage([getattr(ExtendedKeyUsageOID, use)]), critical=False)
+    if sans:
+        made = made.add_extension(x509.SubjectAlternativeName(sans), critical=not name)
+    return made.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def refusals(ca: CaFiles, leaf: bytes, folder: Path, *options: str) -> str:
+    """Return why OpenSSL refuses a certificate, empty where it does not."""
+    for name, pem in {"root": ca.root_pem, "issuing": ca.issuing_pem, "leaf": leaf}.items():
+        (folder / name).write_bytes(pem)
+    done = subprocess.run(
+        [*_VERIFY, *options, "-CAfile", "root", "-untrusted", "issuing", "leaf"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stderr
+
+
+_WWW, _DNS = "www.example.com", x509.DNSName
+# The common name and the names of a certificate, and where it would be good without limits.
+_FORMS: tuple[tuple[str, tuple[x509.GeneralName, ...], str], ...] = (
+    ("", (_DNS("*.example.com"),), _WWW),
+    ("", (_DNS("WWW.EXAMPLE.COM"),), _WWW),
+    ("", (_DNS("www.example.com."),), "www.example.com."),
+    ("", (_DNS("xn--bcher-kva.example.com"),), "xn--bcher-kva.example.com"),
+    ("", (_DNS("evillan"),), "evillan"),
+    # A client looks at the common name where there is no other name, or none that it knows.
+    (_WWW, (), _WWW),
+    (_WWW, (x509.IPAddress(ipaddress.ip_address("10.1.2.3")),), _WWW),
+    (_WWW, (x509.RFC822Name("a@devbox.lan"),), _WWW),
+    (_WWW, (x509.UniformResourceIdentifier("https://devbox.lan"),), _WWW),
+    (_WWW, (x509.RegisteredID(x509.ObjectIdentifier("1.2.3")),), _WWW),
+    ("", (x509.IPAddress(ipaddress.ip_address("::ffff:8.8.8.8")),), "::ffff:8.8.8.8"),
+    ("", (x509.IPAddress(ipaddress.ip_address("::ffff:10.1.2.3")),), "::ffff:10.1.2.3"),
+)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("name", "sans", "where"), _FORMS)
+def test_no_form_of_a_name_gets_around_the_limits(
+    ca: CaFiles, name: str, sans: tuple[x509.GeneralName, ...], where: str, tmp_path: Path
+) -> None:
+    """Each is taken from a CA without limits; so it is they that keep a thief of the issuing key from it."""
+    asked = ("-verify_ip" if ":" in where else "-verify_hostname", where)
+    free = unlimited(ca)
+    assert refusals(free, issued(free, name, sans), tmp_path, *asked) == ""
+    assert "permitted subtree violation" in refusals(ca, issued(ca, name, sans), tmp_path, *asked)
+
+
+def unlimited(ca: CaFiles) -> CaFiles:
+    """Return a CA without name constraints and with the same issuing key."""
+    key, (root, issuing) = keys.new_key(), map(certificates, (ca.root_pem, ca.issuing_pem))
+
+    def again(certificate: x509.Certificate, public_key: keys.CertificateKey) -> bytes:
+        of = (certificate.issuer, certificate.subject, public_key.public_key(), 1)
+        times = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+        made = x509.CertificateBuilder(*of, *times)
+        made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    signer = keys.key_from_pem(ca.issuing_key)
+    return replace(ca, root_pem=again(root[0], key), issuing_pem=again(issuing[0], signer))
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("purpose", "use", "sans"),
+    [
+        ("smimesign", "EMAIL_PROTECTION", (x509.RFC822Name("someone@example.com"),)),
+        ("sslclient", "CLIENT_AUTH", ()),
+    ],
+)
+def test_the_issuing_key_vouches_for_servers_alone(
+    ca: CaFiles, purpose: str, use: str, sans: tuple[x509.GeneralName, ...], tmp_path: Path
+) -> None:
+    """Names limit no mail and no person. What holds for the root: tests/cli/test_trust_planted.py."""
+    free = unlimited(ca)
+    assert refusals(free, issued(free, "someone", sans, use), tmp_path, "-purpose", purpose) == ""
+    leaf = issued(ca, "someone", sans, use)
+    assert "unsuitable certificate purpose" in refusals(ca, leaf, tmp_path, "-purpose", purpose)
 
 
 @pytest.mark.process

@@ -1,7 +1,7 @@
 """Stores that are folders of certificates: that of the system, and the `certs.d` of container engines.
 
 A file is ours if its bytes are roots of ours and nothing else, or, for containerd, what is written beside
-them. No link is followed below the folder of a store.
+them. No link is followed below the folder of a store, also none that somebody puts there meanwhile.
 
 Source: update-ca-certificates(8); docs.docker.com, "Verify repository client with certificates";
 containers-certs.d(5); containerd, docs/hosts.md.
@@ -10,12 +10,13 @@ containers-certs.d(5); containerd, docs/hosts.md.
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...base import files
+from ...base.entered import entered
 from ...base.errors import StoreError
 from ...base.words import N_, Text, _
 from ...model.local_ca import RootCertificate, pem_of
@@ -27,7 +28,7 @@ from .stores import Outcome, still_wanted
 UPDATE = "update-ca-certificates"
 _BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 _UPDATE_TIMEOUT_S = 120
-_MODE, _DIR_MODE = 0o644, 0o755
+_MODE = 0o644
 # In each folder that `install` makes it leaves this mark. Both go with the last of ours.
 _MADE = ".made-by-certbotless"
 _CA, _HOSTS = "ca.crt", "hosts.toml"
@@ -56,33 +57,30 @@ class SystemStore:
 
     def install(self, roots: Roots, places: Sequence[str]) -> Outcome:
         done = Outcome()
-        has = dict(self._ours(roots.known))
-        stay = still_wanted(roots, list(has.values()))
-        for root in roots.live:
-            _write(self.folder / f"certbotless-{root.short}.crt", root.pem, done)
-        for path, root in has.items():
-            if root not in stay:
-                _remove(path, done)
+        with _entered(self.folder, makes=True) as place:
+            has = dict(_own_files(place.here, roots.known))
+            stay = still_wanted(roots, list(has.values()))
+            for root in roots.live:
+                _write(place, f"certbotless-{root.short}.crt", root.pem, done)
+            for name, root in has.items():
+                if root not in stay:
+                    _remove(place, name, done)
         if done.written or done.removed or not all(map(_is_in_bundle, stay)):
             _refresh(fresh=bool(done.removed))
         return done
 
     def uninstall(self, known: Sequence[RootCertificate]) -> Outcome:
         done = Outcome()
-        for path in self.installed(known):
-            _remove(Path(path), done)
+        if self.folder.exists():
+            with _entered(self.folder) as place:
+                for name, _root in [*_own_files(place.here, known)]:
+                    _remove(place, name, done)
         if done.removed or any(map(_is_in_bundle, known)):
             _refresh(fresh=True)
         return done
 
     def installed(self, known: Sequence[RootCertificate]) -> list[str]:
-        return [str(path) for path, _root in self._ours(known)]
-
-    def _ours(self, known: Sequence[RootCertificate]) -> Iterator[tuple[Path, RootCertificate]]:
-        for path in sorted(self.folder.glob("certbotless-*.crt")):
-            match _roots_in(path, known):
-                case [root]:
-                    yield path, root
+        return [str(self.folder / name) for name, _root in _own_files(self.folder, known)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +109,20 @@ class FolderStore:
         wanted = [self._folders()[0] / place for place in places]
         # Where no site is any more nothing comes in.
         for folder in dict.fromkeys([*wanted, *self._ours(roots.known)]):
-            has = _roots_in(folder / _CA, roots.known)
-            stay = still_wanted(roots, has)
-            self._bring(folder, [root for root in stay if folder in wanted or root in has], has, done)
+            is_wanted = folder in wanted
+
+            def bring(place: _Place, is_wanted: bool = is_wanted) -> None:
+                has = _roots_in(place.here / _CA, roots.known)
+                stay = still_wanted(roots, has)
+                self._bring(place, [root for root in stay if is_wanted or root in has], has, done)
+
+            _within(folder, bring, done, makes=is_wanted and bool(roots.live))
         return done
 
     def uninstall(self, known: Sequence[RootCertificate]) -> Outcome:
         done = Outcome()
         for folder in self._ours(known):
-            self._bring(folder, (), known, done)
+            _within(folder, lambda place: self._take(place, known, done), done)
         return done
 
     def installed(self, known: Sequence[RootCertificate]) -> list[str]:
@@ -139,12 +142,17 @@ class FolderStore:
         found = [path for folder in self._folders() for path in sorted(folder.glob(f"*/{_CA}"))]
         return [path.parent for path in found if not path.parent.is_symlink() and _roots_in(path, known)]
 
-    def _bring(self, folder: Path, roots: _Roots, has: _Roots, done: Outcome) -> bool:
+    def _take(self, place: "_Place", known: _Roots, done: Outcome) -> None:
+        """Remove the file with these roots. It may have gone since it was found."""
+        if has := _roots_in(place.here / _CA, known):
+            self._bring(place, (), has, done)
+
+    def _bring(self, place: "_Place", roots: _Roots, has: _Roots, done: Outcome) -> bool:
         """Let the file in this folder, absent or ours, have these roots; return whether it has them."""
         if roots:
-            return _write(folder / _CA, pem_of(roots), done, replaces=bool(has))
-        _remove(folder / _CA, done)
-        _remove_folders(folder)
+            return _write(place, _CA, pem_of(roots), done, replaces=bool(has))
+        if has:
+            _remove(place, _CA, done)
         return True
 
 
@@ -161,19 +169,20 @@ class ContainerdStore(FolderStore):
     def _folders(self) -> list[Path]:
         return [*dict.fromkeys([containerd.setting(self.folder).folder, self.folder])]
 
-    def _bring(self, folder: Path, roots: _Roots, has: _Roots, done: Outcome) -> bool:
-        hosts = folder / _HOSTS
+    def _bring(self, place: "_Place", roots: _Roots, has: _Roots, done: Outcome) -> bool:
+        folder = place.folder
         if roots:
             # Beside a root of others, what leads to it is of no use.
-            return FolderStore._bring(self, folder, roots, has, done) and _write(
-                hosts, hosts_toml(folder), done
+            return FolderStore._bring(self, place, roots, has, done) and _write(
+                place, _HOSTS, hosts_toml(folder), done
             )
-        text = _read(hosts)
+        text = _read(place.here / _HOSTS)
         if text == hosts_toml(folder):
-            _remove(hosts, done)
+            _remove(place, _HOSTS, done)
         elif text and os.fsencode(folder / _CA) in text:
-            done.notes.append(_("{} still names {}: remove that line").format(hosts, folder / _CA))
-        return FolderStore._bring(self, folder, roots, has, done)
+            form = _("{} still names {}: remove that line")
+            done.notes.append(form.format(folder / _HOSTS, folder / _CA))
+        return FolderStore._bring(self, place, roots, has, done)
 
 
 STORES = (
@@ -204,48 +213,92 @@ def _roots_in(path: Path, known: Sequence[RootCertificate]) -> list[RootCertific
     return [] if left else found
 
 
-def _write(path: Path, data: bytes, done: Outcome, *, replaces: bool = False) -> bool:
+def _own_files(folder: Path, known: Sequence[RootCertificate]) -> Iterator[tuple[str, RootCertificate]]:
+    """Yield the name of each file in the folder of the system that has a root of ours alone."""
+    for path in sorted(folder.glob("certbotless-*.crt")):
+        match _roots_in(path, known):
+            case [root]:
+                yield path.name, root
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A folder of a store that is open.
+
+    Attributes:
+        folder: as people know it.
+        here: the same folder for as long as it is open (base.entered).
+    """
+
+    folder: Path
+    here: Path
+
+
+@contextmanager
+def _entered(folder: Path, *, makes: bool = False) -> Iterator[_Place]:
+    """Open a folder of a store; one that is made has a mark.
+
+    Raises:
+        StoreError: it cannot be used.
+    """
+    top = next(each for each in folder.parents[1:] if each.is_dir())
+    made = (lambda here: files.replace(here / _MADE, b"", _MODE, 0)) if makes else None
+    with files.store_errors(folder):
+        for each in (folder.parent, folder):
+            files.refuse_unless_directory(each)
+        with entered(top, folder.relative_to(top).parts, made) as here:
+            yield _Place(folder, here)
+
+
+def _within(folder: Path, act: Callable[[_Place], object], done: Outcome, *, makes: bool = False) -> None:
+    """Act in a folder of a store. What cannot be done there is noted."""
+    if not makes and not folder.is_dir():
+        return
+    try:
+        with _entered(folder, makes=makes) as place:
+            act(place)
+            # Where nothing but the mark is left, that goes too.
+            is_over = [*place.here.iterdir()] == [place.here / _MADE]
+            if is_over:
+                (place.here / _MADE).unlink()
+    except StoreError as exc:
+        done.failed.append(_(str(exc)))
+    else:
+        if is_over:
+            _remove_folders(folder)
+
+
+def _write(place: _Place, name: str, data: bytes, done: Outcome, *, replaces: bool = False) -> bool:
     """Write a file unless it has this already; return whether it has then.
 
     Args:
         replaces: whether the file that is there is ours; another one stays.
     """
+    path = place.here / name
     if _read(path) == data:
         return True
     if os.path.lexists(path) and not replaces:
         form = _("{} belongs to another program; add these lines to it")
-        done.failed.append(f"{form.format(path)}\n{data.decode()}")
+        done.failed.append(f"{form.format(place.folder / name)}\n{data.decode()}")
         return False
-    try:
-        with files.store_errors(path):
-            for folder in (path.parent.parent, path.parent):
-                files.refuse_unless_directory(folder)
-            new = [folder for folder in path.parents if not folder.exists()]
-            files.make_dir(path.parent, _DIR_MODE)
-            for folder in new:
-                files.replace(folder / _MADE, b"", _MODE, 0)
-            files.replace(path, data, _MODE, 0)
-    except StoreError as exc:
-        done.failed.append(_(str(exc)))
-        return False
-    done.written.append(str(path))
+    files.replace(path, data, _MODE, 0)
+    done.written.append(str(place.folder / name))
     return True
 
 
-def _remove(path: Path, done: Outcome) -> None:
-    with files.store_errors(path):
-        path.unlink()
-        files.sync_dir(path.parent)
-    done.removed.append(str(path))
+def _remove(place: _Place, name: str, done: Outcome) -> None:
+    (place.here / name).unlink()
+    files.sync_dir(place.here)
+    done.removed.append(str(place.folder / name))
 
 
 def _remove_folders(folder: Path) -> None:
-    """Remove a folder that `install` made, once it is empty, and those above it that it made."""
+    """Remove an empty folder that `install` made, and those above it that it made."""
     with suppress(OSError):
-        while [*folder.iterdir()] == [folder / _MADE]:
+        folder.rmdir()
+        while [*(folder := folder.parent).iterdir()] == [folder / _MADE]:
             (folder / _MADE).unlink()
             folder.rmdir()
-            folder = folder.parent
 
 
 def _is_in_bundle(root: RootCertificate) -> bool:

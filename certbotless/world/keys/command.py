@@ -14,7 +14,7 @@ import re
 import selectors
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from ...base import privileges
@@ -67,20 +67,26 @@ def key_from(argv: Sequence[str], environment: Mapping[str, str], clock: Clock) 
     output = _Output(name, process)
     how = output.read(clock)
     found = object_in(bytes(output.printed))
+    inner = _key_in(found)
     if how:
-        words = output.words(found)
+        words = output.words([*found.values(), *inner.values()])
         raise DnsUnavailable(Text("{}: {}", how, words) if words else how, hint=hint)
     if not found:
         what = Text("{} printed no JSON object", name)
         if object_in(bytes(output.printed[output.printed.find(b"{") :])):
             what = Text("{} printed something before its JSON object", name)
         raise DnsUnavailable(what, hint=Text("{}; all other output belongs on its standard error", hint))
-    inner = found.get("Credentials") or found.get("data")
     try:
-        return key_of(inner if isinstance(inner, dict) else found, clock.now(), name)
+        return key_of(inner, clock.now(), name)
     except DnsUnavailable as exc:
         exc.hint = exc.hint or hint
         raise
+
+
+def _key_in(found: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the members of the key in the object that was printed."""
+    inner = found.get("Credentials") or found.get("data")
+    return inner if isinstance(inner, dict) else found
 
 
 class _Output:
@@ -139,9 +145,15 @@ class _Output:
                     looked_s = now_s
                     clock.sleep(0)  # raises if we were asked to stop
 
-    def words(self, printed: Mapping[str, object]) -> str:
-        """Return the last words of the program, in one line and without what may be a secret."""
-        text = Redactor([value for value in printed.values() if isinstance(value, str)])(
-            self._said.decode(errors="replace").strip()
-        )
+    def words(self, printed: Iterable[object]) -> str:
+        """Return the last words of the program, in one line and without what may be a secret.
+
+        Args:
+            printed: values that it has printed.
+        """
+        said = self._said.decode(errors="replace")
+        if len(self._said) == _MOST_WORDS_BYTES:
+            # The rest of a word that was cut may be half of a secret.
+            said = re.sub(r"^\S+", "", said)
+        text = Redactor(value for value in printed if isinstance(value, str))(said.strip())
         return printable(_LIKE_A_SECRET.sub("***", text)[-_MOST_WORDS:], 4 * _MOST_WORDS)
