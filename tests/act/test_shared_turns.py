@@ -106,7 +106,7 @@ def test_they_take_it_in_the_order_of_the_file(house: House) -> None:
 
 
 @pytest.mark.row(111)
-@pytest.mark.parametrize("number", [1, 7, 20])
+@pytest.mark.parametrize("number", [7, *(pytest.param(n, marks=pytest.mark.soak) for n in (1, 20))])
 def test_a_service_that_refuses_it_is_the_only_one(house: House, number: int) -> None:
     """It has the old one again, those before it have the new one, those after it were not touched."""
     new, refusing = house.renew(), NAMES[number - 1]

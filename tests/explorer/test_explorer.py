@@ -6,7 +6,7 @@ import pytest
 
 from .episode import KINDS, Kind, explore, told_in_words
 
-SEEDS: dict[Kind, Sequence[int]] = {"public": range(12), "local": range(6)}
+SEEDS: dict[Kind, Sequence[int]] = {"public": range(6), "local": range(2)}
 SOAKED: dict[Kind, Sequence[int]] = {"public": range(1000, 2000), "local": range(1000, 1300)}
 
 
@@ -16,7 +16,7 @@ def test_an_episode_breaks_nothing(kind: Kind, seed: int) -> None:
     assert not told.violation, told_in_words(told)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["public", pytest.param("local", marks=pytest.mark.soak)])
 def test_an_episode_goes_the_same_way_each_time(kind: Kind) -> None:
     assert explore(0, kind) == explore(0, kind)
 
