@@ -111,7 +111,8 @@ class Share:
         if not _asks_for_next(request):
             return Reply(200, roots[0].der, _CERTIFICATE)
         if len(roots) == 1:
-            return Reply(404, f"{say(N_('There is no next root.'))}\n".encode())
+            told = say(N_("There is no next root."))
+            return Reply(404, f"{told}\n".encode())
         return Reply(200, roots[1].der, _CERTIFICATE)
 
     def _read(self) -> tuple[RootCertificate, ...] | None:

@@ -123,6 +123,7 @@ def test_status_json_is_the_contract(bed: Bed) -> None:
         "sha256": bed.published(),
         "issuer": leaf.issuer.rfc4514_string(),
         "ca": bed.ca.directory_url,
+        "shared": None,
         "not_before": leaf.not_valid_before_utc.strftime(rfc3339),
         "not_after": leaf.not_valid_after_utc.strftime(rfc3339),
     }

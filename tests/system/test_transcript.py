@@ -52,7 +52,7 @@ def test_every_request_and_call_is_in_it_and_no_secret(secretive: Bed) -> None:
     assert_mode(bed.state / "sites" / f"{DOMAIN}.log", 0o600)
     asked = re.findall(r"acme\.request method=(\S+) url=https://[^/]+(/[\w-]+/?)", text)
     assert [" ".join(request) for request in asked] == bed.ca.requests()
-    called = re.findall(r"alidns\.call action=(\w+) status=200 code=none request_id=\S+", text)
+    called = re.findall(r"api\.call action=(\w+) status=200 code=none request_id=\S+", text)
     assert called == [call.action for call in bed.dns.calls]
     assert "INFO    certificate.published" in text
     assert text.splitlines()[-1].endswith(f'run.ended result="{DOMAIN}: ok"')
