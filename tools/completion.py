@@ -30,6 +30,7 @@ _DOMAINS = r"ls /certs 2>/dev/null | grep -x '[A-Za-z0-9][A-Za-z0-9.-]*[.]pem' |
 # By metavar.
 _VALUES = {
     "FILE": shtab.FILE,
+    "PATH": shtab.FILE,
     "DOMAIN": shtab.cmd(_DOMAINS),
     "STORES": shtab.cmd("printf '%s\\n' " + " ".join(store.name for store in install.STORES)),
     "SYSTEM": shtab.cmd("printf '%s\\n' " + " ".join(trust_steps.SYSTEMS)),

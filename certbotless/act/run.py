@@ -17,6 +17,7 @@ from ..base.clock import SlotClock
 from ..base.concurrent import together
 from ..base.errors import (
     AccountPaused,
+    CaUnavailable,
     CertbotlessError,
     CertificateRefused,
     DeployError,
@@ -56,6 +57,8 @@ _LEFT_BEHIND_ANOTHER_S = 600
 _MOST_THREADS = 200
 # A wait that a CA asked for is lengthened by up to this share, so that not all come back at once.
 _ASKED_JITTER = 1 / 20
+# How long to wait for a CA of a list that cannot be reached, where no certificate is good for long any more.
+_URGENT_WAIT = timedelta(minutes=10)
 
 
 # Why a dry run is made, and what is said after it succeeded.
@@ -337,8 +340,11 @@ class _SiteRun:
         if not is_costly and not isinstance(exc, CertificateRefused):
             return local_backoff(count, self._config.check_every, facts)
         # An error of a kind of its own has cost none of the certificates that the limits allow.
-        is_spent = type(exc) is IssueError
-        return order_backoff(count, facts, self._clock.now(), random.random(), is_spent=is_spent)  # noqa: S311
+        now, is_spent = self._clock.now(), type(exc) is IssueError
+        wait = order_backoff(count, facts, now, random.random(), is_spent=is_spent)  # noqa: S311
+        # Where several CAs may be away, the one that is back first is to be found soon.
+        is_urgent = self._config.has_stand_ins and (facts is None or facts.ends_soon(now))
+        return min(wait, _URGENT_WAIT) if is_urgent and isinstance(exc, CaUnavailable) else wait
 
     def _outcome(self, view: View, taken: set[str]) -> Outcome:
         since = self._intent.renew_since or self._began

@@ -119,6 +119,7 @@ class CountingCa:
         has_buckets: whether it is Let's Encrypt, as it describes itself.
         is_staging: whether it is there to be tried, so that only our own limit for such ones is kept.
         lifetime: of its certificates.
+        numbers_apart: whether its orders have numbers that no other CA has.
 
     Attributes:
         moods: how often it refuses an order, or takes one and does not say so.
@@ -126,7 +127,13 @@ class CountingCa:
     """
 
     def __init__(
-        self, lifetime: timedelta, random: Random, *, has_buckets: bool, is_staging: bool = False
+        self,
+        lifetime: timedelta,
+        random: Random,
+        *,
+        has_buckets: bool,
+        is_staging: bool = False,
+        numbers_apart: bool = False,
     ) -> None:
         # Staging directories of Let's Encrypt permit 60 failures an hour at least, and 30,000 certificates.
         self._most_per_set, self._most_failures = (30, 30) if is_staging else (5, 3)
@@ -150,7 +157,8 @@ class CountingCa:
         self._per_domain = Bucket(50, WEEK)
         self._per_account = Bucket(300, 3 * HOUR)
         self._per_address = Bucket(10, 3 * HOUR)
-        self._numbers = count(1)
+        # No two certificates of several CAs have one number.
+        self._numbers = count(random.getrandbits(64) if numbers_apart else 1)
         # For how long a name that was validated counts as valid.
         self.authorized_for = timedelta()
         self._valid_until: dict[str, datetime] = {}

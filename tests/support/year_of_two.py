@@ -43,7 +43,10 @@ class YearOfTwo(Year):
         super().__init__(random, faults=faults, has_windows=False)
         self._config = config_of(["letsencrypt", OTHER], 1, deploy=TARGETS)
         first, other = (ca.url for ca in self._config.cas)
-        self._cas = {first: self._ca, other: CountingCa(lifetime, random, has_buckets=False)}
+        self._cas = {
+            first: self._ca,
+            other: CountingCa(lifetime, random, has_buckets=False, numbers_apart=True),
+        }
         for ca in self._cas.values():
             ca.lifetime, ca.moods, ca.authorized_for = lifetime, faults, authorized_for
         self._outages = outages

@@ -204,6 +204,20 @@ def test_an_account_that_is_there_needs_no_binding_any_more(bench: Bench) -> Non
     assert bench.issue((DOMAIN,)).chain_pem == CHAIN
 
 
+def test_a_ca_that_wants_the_binding_to_find_an_account_gets_it(bench: Bench) -> None:
+    """Though it ties an account only when that is made."""
+    bench.issue((DOMAIN,))
+    bench.pending.drop()
+    bench.accounts.save_url("")
+    eab = Eab(kid="kid-1", hmac_key=Secret("literal", "AAAAAA"))
+    bench.introduction = replace(bench.introduction, eab=eab)
+    bench.ca.instead["account"].append(problem("externalAccountRequired"))
+    assert bench.issue((DOMAIN,)).chain_pem == CHAIN
+    assert bench.ca.sent["account"]["onlyReturnExisting"]
+    assert bench.ca.sent["account"]["externalAccountBinding"]
+    assert bench.accounts_made == 1
+
+
 def test_no_key_is_in_a_log(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         bench.issue()

@@ -30,6 +30,7 @@ _LOCK_TIMEOUT_S = 600
 # There is no account yet; the CA takes it; the CA knows no such account; the CA has closed it.
 Standing = Literal["none", "valid", "gone", "closed"]
 _GONE, _CLOSED = f"{PROBLEM}accountDoesNotExist", f"{PROBLEM}unauthorized"
+_BINDING = f"{PROBLEM}externalAccountRequired"
 # Base64url, with or without padding, or base64: the library's decoder skips what is neither.
 _MAC_KEY = re.compile(r"(?:[\w+/-]{4})*[\w+/-]{2,4}={0,2}", re.ASCII)
 
@@ -163,9 +164,15 @@ class Account:
 
     def _standing_and_url(self) -> tuple[Standing, str]:
         """Ask for the account of our key; the URL is empty for one that is of no use."""
-        body = messages.NewRegistration(only_return_existing=True)
+        where, body = self.directory["newAccount"], messages.NewRegistration(only_return_existing=True)
         try:
-            response = self.network.send(self.directory["newAccount"], body)
+            try:
+                response = self.network.send(where, body)
+            except messages.Error as exc:
+                if exc.typ != _BINDING or self.acme.eab is None:
+                    raise
+                # Some CAs want the binding with each request there (ansible community.crypto, issue 918).
+                response = self.network.send(where, body.update(external_account_binding=self._binding()))
         except messages.Error as exc:
             if exc.typ == _GONE:
                 return "gone", ""
