@@ -87,6 +87,7 @@ def test_a_key_of_a_role_lives_for_fifteen_minutes_and_is_limited_to_our_calls_i
     assert not any(OTHER in resource for resource in statement["Resource"])
 
 
+@pytest.mark.row(118)
 def test_the_role_may_be_broad_and_its_key_is_not(dns: AlidnsEmulator) -> None:
     source = assumed(dns, ZONE)
     mine = account(dns, source)
@@ -199,6 +200,7 @@ def test_an_answer_that_is_none_is_asked_for_again_and_told(dns: AlidnsEmulator,
         role.fetch()
 
 
+@pytest.mark.row(112)
 def test_a_key_of_a_role_that_has_ended_is_replaced_in_the_middle_of_a_call(dns: AlidnsEmulator) -> None:
     """Whoever ends it, it is once fetched again; then the refusal counts."""
     source = assumed(dns, ZONE)
