@@ -141,6 +141,15 @@ def test_a_zone_in_chinese_is_named_in_both_forms() -> None:
     assert "domain/xn--fsqu00a.com" in text
 
 
+@pytest.mark.parametrize("minutes", [14, -14])
+def test_the_clock_of_sts_counts_where_ours_is_wrong(dns: AlidnsEmulator, minutes: int) -> None:
+    """By as much as the API would still take: a key of 15 minutes has them by our clock too."""
+    clock, aliyun = FakeClock(datetime.now(UTC) + timedelta(minutes=minutes)), settings(dns)
+    ends_at = AssumedRole(aliyun, Key.in_file(aliyun), clock, (ARN, "")).fetch().ends_at
+    assert ends_at is not None
+    assert abs(ends_at - clock.now() - timedelta(minutes=15)) < timedelta(seconds=30)
+
+
 def test_an_external_id_goes_with_the_role(dns: AlidnsEmulator) -> None:
     dns.sts.roles["certbotless"] = Role(external_id="7f3a")
     assert "NoPermission" in fault_of(assumed(dns))
