@@ -22,7 +22,7 @@ from . import files, systemd
 from .errors import ProgramUnreadable, StoreError
 from .words import Text
 
-
+# Of a user that has none, and of one that is not known.
 NO_HOME = "/nonexistent"
 
 
