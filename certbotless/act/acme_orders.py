@@ -57,6 +57,7 @@ class AcmeOrders:
             rr_of(name.removeprefix("*."), zone.name)
             txt = self._dns.locate(challenge_name(name), "")
             places[txt.zone] = txt.fqdn
+        ctx.zones.prove(places)
         if seen.published.facts is None and ctx.site.domain not in ctx.state.records.get("A", {}):
             # No step before this one has used them.
             for name, fqdn in places.items():

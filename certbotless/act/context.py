@@ -1,7 +1,7 @@
 """What the steps of one site work with: its configuration, the outside world, its files, its events."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -34,6 +34,9 @@ class Zones(Protocol):
 
     def open(self, name: str) -> Zone:
         """Return the zone; makes no call."""
+
+    def prove(self, zones: Iterable[str]) -> None:
+        """Have a key that signs calls for these zones; makes none. Raises `KeyRefused`, `KeyUnavailable`."""
 
 
 @dataclass(frozen=True, slots=True)

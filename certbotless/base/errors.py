@@ -153,7 +153,7 @@ class DnsRefused(DnsError):
 
 
 class KeyRefused(DnsError):
-    """No key for the API can be had before a person has acted."""
+    """No key for the API can be had before a person has acted. The call was not made."""
 
 
 class RecordConflict(DnsRefused):
@@ -164,6 +164,10 @@ class DnsUnavailable(DnsError):
     """The API or the servers did not answer, or asked to come again."""
 
     retryable = True
+
+
+class KeyUnavailable(DnsUnavailable):
+    """There is no key for the API now. The call was not made."""
 
 
 class ZoneOnHold(DnsUnavailable):

@@ -22,6 +22,9 @@ from . import files, systemd
 from .errors import ProgramUnreadable, StoreError
 from .words import Text
 
+# Of a user that has none, and of one that is not known.
+NO_HOME = "/nonexistent"
+
 
 def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
     """Make the folders that are absent, and become the owner of `state_dir`, with all of its groups.
@@ -73,11 +76,11 @@ def owner_of(state_dir: Path) -> pwd.struct_passwd:
 
 
 def user_of(uid: int) -> pwd.struct_passwd:
-    """Return a user; one that this machine does not list has no home."""
+    """Return a user; one that this machine does not list, as in a container, has the home `NO_HOME`."""
     try:
         return pwd.getpwuid(uid)
     except KeyError:
-        return pwd.struct_passwd((f"uid {uid}", "x", uid, uid, "", "/nonexistent", "/bin/false"))
+        return pwd.struct_passwd((f"uid {uid}", "x", uid, uid, "", NO_HOME, "/bin/false"))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -368,6 +368,9 @@ class _BrokenAccount:
         raise ZeroDivisionError
 
     def open(self, name: str) -> Zone:
+        raise ZeroDivisionError
+
+    def prove(self, zones: Iterable[str]) -> None:
         raise ZeroDivisionError
 
 

@@ -27,6 +27,7 @@ CertbotlessError
       RecordConflict
     KeyRefused
     DnsUnavailable *
+      KeyUnavailable *
       ZoneOnHold *
     PropagationTimeout *
   IssueError

@@ -19,7 +19,7 @@ from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble
 from certbotless.world.dns.alidns import AlidnsAccount
 from certbotless.world.dns.nameservers import NameServers
-from certbotless.world.keys.access import ApiAccess, Key
+from certbotless.world.keys.access import ApiAccess, Key, KeySource
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE
 from support.fakes import FakeClock, FakeContainers
 from support.fault_proxy import FaultProxy
@@ -32,6 +32,7 @@ class Ground:
     def __init__(self, ca: Pebble, ca_proxy: FaultProxy, dns: AlidnsEmulator, api_proxy: FaultProxy) -> None:
         self.ca, self.ca_proxy, self.dns, self.api_proxy = ca, ca_proxy, dns, api_proxy
         self.clock = FakeClock()
+        self.source: KeySource = Key(KEY_ID, KEY_SECRET)
 
     def restart_clock(self) -> FakeClock:
         """Let the time be the present again."""
@@ -47,9 +48,7 @@ class Ground:
         """Make the facts of the site true; with `asks_again` whatever failed before, as with `--force`."""
         config = self._config(home)
         asked = intent or Intent(ignore_backoff=asks_again, ignore_ledger=asks_again)
-        access = ApiAccess(
-            self.api_proxy.url, Key(KEY_ID, KEY_SECRET), ca_bundle=str(self.api_proxy.ca_bundle)
-        )
+        access = ApiAccess(self.api_proxy.url, self.source, ca_bundle=str(self.api_proxy.ca_bundle))
         edges = Edges(
             self.clock,
             NameServers(config.dns.nameservers, self.clock),

@@ -75,6 +75,7 @@ def test_one_without_an_end_is_used_for_the_whole_run() -> None:
     assert kept.key() is source.given[0]
 
 
+@pytest.mark.row(114)
 @pytest.mark.parametrize(
     "fault", [DnsUnavailable("down"), KeyRefused("gone"), Interrupted("asked to stop")], ids=lambda f: f.kind
 )
@@ -115,6 +116,7 @@ def test_the_same_key_once_more_is_asked_for_again_ever_sooner() -> None:
     assert source.asked < 15
 
 
+@pytest.mark.row(113)
 def test_a_source_that_fails_is_asked_once_for_all_sites() -> None:
     """Each may take half a minute, and twenty sites would wait one after another."""
     source = Source()

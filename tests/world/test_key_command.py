@@ -155,6 +155,7 @@ def test_words_on_its_standard_error_are_no_matter(program: Callable[[str], list
 # --- what is not --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(115)
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
@@ -187,6 +188,7 @@ def test_what_gives_no_key_is_told_in_one_line(
     assert told in fault_of(program(lines))
 
 
+@pytest.mark.row(115)
 def test_a_program_that_cannot_be_run_is_for_a_person(
     program: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
@@ -197,6 +199,7 @@ def test_a_program_that_cannot_be_run_is_for_a_person(
     assert "the command 'KEY' cannot be run: No such file or directory" in fault_of(absent, KeyRefused)
 
 
+@pytest.mark.row(115)
 def test_one_that_does_not_end_is_ended_with_all_that_it_started(
     program: Callable[[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +220,7 @@ def test_a_stop_ends_it(program: Callable[[str], list[str]], monkeypatch: pytest
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.row(115)
 @pytest.mark.parametrize(
     "lines",
     [

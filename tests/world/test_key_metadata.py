@@ -60,6 +60,7 @@ def test_a_key_comes_by_three_requests_or_two_each_but_the_first_with_a_token(
     assert [asked.token for asked in service.asked] == [False, *[True] * (len(service.asked) - 1)]
 
 
+@pytest.mark.row(116)
 def test_nothing_is_asked_through_a_proxy(service: MetadataService, monkeypatch: pytest.MonkeyPatch) -> None:
     with HttpServer(lambda request: Reply(200, b"{}")) as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -110,6 +111,7 @@ def of_two_roles(service: MetadataService) -> None:
     service.roles.append("another")
 
 
+@pytest.mark.row(116)
 @pytest.mark.parametrize(
     ("make", "role", "told"),
     [
@@ -129,6 +131,7 @@ def test_what_a_person_must_change_is_told_in_one_line(
     assert {asked.path for asked in service.asked if not asked.token} == {PATHS[0]}
 
 
+@pytest.mark.row(116)
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
@@ -150,6 +153,7 @@ def test_an_answer_that_is_none_is_told_within_the_time(
     assert {asked.path for asked in service.asked if not asked.token} == {PATHS[0]}
 
 
+@pytest.mark.row(116)
 def test_a_slow_one_is_waited_for_so_long_in_all(
     service: MetadataService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +176,7 @@ def test_five_seconds_are_all_that_a_slow_one_gets(
         assert "no whole answer in" in fault_of()
 
 
+@pytest.mark.row(116)
 def test_a_machine_without_the_service_is_told(dns: AlidnsEmulator) -> None:
     told = fault_of()
     assert told.startswith("this machine has no metadata service (100.100.100.200: ")

@@ -87,6 +87,7 @@ def test_a_key_of_a_role_lives_for_fifteen_minutes_and_is_limited_to_our_calls_i
     assert not any(OTHER in resource for resource in statement["Resource"])
 
 
+@pytest.mark.row(118)
 def test_the_role_may_be_broad_and_its_key_is_not(dns: AlidnsEmulator) -> None:
     source = assumed(dns, ZONE)
     mine = account(dns, source)
@@ -138,6 +139,15 @@ def test_a_zone_in_chinese_is_named_in_both_forms() -> None:
     text = ram_policy.session_policy(["xn--fsqu00a.com"], ACCOUNT_ID)
     assert "domain/例子.com" in text
     assert "domain/xn--fsqu00a.com" in text
+
+
+@pytest.mark.parametrize("minutes", [14, -14])
+def test_the_clock_of_sts_counts_where_ours_is_wrong(dns: AlidnsEmulator, minutes: int) -> None:
+    """By as much as the API would still take: a key of 15 minutes has them by our clock too."""
+    clock, aliyun = FakeClock(datetime.now(UTC) + timedelta(minutes=minutes)), settings(dns)
+    ends_at = AssumedRole(aliyun, Key.in_file(aliyun), clock, (ARN, "")).fetch().ends_at
+    assert ends_at is not None
+    assert abs(ends_at - clock.now() - timedelta(minutes=15)) < timedelta(seconds=30)
 
 
 def test_an_external_id_goes_with_the_role(dns: AlidnsEmulator) -> None:
@@ -199,6 +209,7 @@ def test_an_answer_that_is_none_is_asked_for_again_and_told(dns: AlidnsEmulator,
         role.fetch()
 
 
+@pytest.mark.row(112)
 def test_a_key_of_a_role_that_has_ended_is_replaced_in_the_middle_of_a_call(dns: AlidnsEmulator) -> None:
     """Whoever ends it, it is once fetched again; then the refusal counts."""
     source = assumed(dns, ZONE)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ...base.errors import CertbotlessError, DnsRefused, ZoneNotFound
+from ...base.errors import CertbotlessError, DnsRefused, KeyRefused, KeyUnavailable, ZoneNotFound
 from ...model.memory import TxtValue
 from ...model.records import Record, Zone
 from ...state.site import SiteFile
@@ -41,7 +41,7 @@ def presented(open_zone: OpenZone, journal: SiteFile, values: Sequence[TxtValue]
             journal.note(txt)
             try:
                 record_id = open_zone(txt.zone).add(Record(txt.fqdn, "TXT", txt.value, TXT_TTL_S))
-            except DnsRefused:
+            except (DnsRefused, KeyRefused, KeyUnavailable):
                 journal.forget(txt)  # a clear no; after any other failure it may be there
                 raise
             made.append(replace(txt, record_id=record_id))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -38,7 +38,7 @@ from ...base.names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, 
 from ...base.words import N_, Text
 from ...model.records import DEFAULT_LINE, Record
 from ..keys.access import ApiAccess
-from ..keys.errors import ABOUT_THE_KEY, ApiRefusal
+from ..keys.errors import ABOUT_THE_KEY, ApiRefusal, call_was_made
 from ..keys.rpc import OnReply, Refused, SignedCalls
 from .alidns_errors import HINTS, NO_SUCH_ZONE, NOT_ALLOWED, OF_ONE_RECORD, RecordRefusal, ZoneForbidden
 
@@ -85,10 +85,14 @@ class AlidnsAccount:
         Raises:
             DnsRefused: the service said no; an `ApiRefusal` carries its code.
             ZoneNotFound: the service knows no such zone in this account.
-            KeyRefused: there is no key before a person has acted.
-            DnsUnavailable: no usable answer within the deadline, or no key now.
+            KeyRefused, KeyUnavailable: there is no key; nothing was sent.
+            DnsUnavailable: no usable answer within the deadline.
         """
         return self._calls.call(REQUESTS[action], **parameters)
+
+    def prove(self, zones: Iterable[str]) -> None:
+        self._source.allow(zones)
+        self._source.key()
 
     def find(self, fqdn: str) -> str:
         """Return the zone of the account that holds `fqdn`: the longest suffix that the account may read.
@@ -194,7 +198,8 @@ class AlidnsZone:
             if exc.code != "DomainRecordDuplicate":
                 raise
             # An earlier try did the change and its answer was lost, or someone else's record is the same.
-            return self._twin(record).record_id
+            with call_was_made():
+                return self._twin(record).record_id
         with _reply_shape("AddDomainRecord"):
             return _record_id(reply)
 

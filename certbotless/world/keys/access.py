@@ -23,7 +23,7 @@ class KeySource(Protocol):
 
         Raises:
             KeyRefused: there is none before a person has acted.
-            DnsUnavailable: there is none now.
+            KeyUnavailable: there is none now.
         """
 
     def instead_of(self, refused: Key) -> Key | None:

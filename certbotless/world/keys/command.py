@@ -52,6 +52,8 @@ def key_from(argv: Sequence[str], environment: Mapping[str, str], clock: Clock) 
     hint = Text("run it by hand as user {}", user.pw_name)
     # Those that root has are no use to the user that a command of root has become.
     own = {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
+    if user.pw_dir == privileges.NO_HOME:
+        own = {}  # that of a container may be set
     try:
         process = subprocess.Popen(
             argv,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import requests
 
-from ...base.errors import DnsRefused, DnsUnavailable
+from ...base.errors import DnsRefused, DnsUnavailable, KeyRefused, KeyUnavailable
 from ...base.words import N_, Text
 from ..http import BadAnswer
 from .access import ApiAccess
@@ -54,6 +54,15 @@ class ApiRefusal(DnsRefused):
 
 class NoAnswer(DnsUnavailable):
     """There was no answer, or one that is not of the API."""
+
+
+@contextmanager
+def call_was_made() -> Iterator[None]:
+    """Let the lack of a key say nothing of whether a change was made: a call before it may have made it."""
+    try:
+        yield
+    except (KeyRefused, KeyUnavailable) as exc:
+        raise DnsUnavailable(exc.message, hint=exc.hint, retry_after=exc.retry_after) from exc
 
 
 @contextmanager

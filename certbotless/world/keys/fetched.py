@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from ...base.clock import Clock
-from ...base.errors import DnsError, Interrupted
+from ...base.errors import DnsError, Interrupted, KeyRefused, KeyUnavailable
 from ...base.times import rfc3339
 from .access import Key, Learn
 
@@ -95,8 +95,10 @@ class FetchedKey:
         try:
             key = self._fetch()
         except DnsError as exc:
-            self._failed, self._failed_s = exc, self._clock.monotonic()
-            raise
+            kind = KeyUnavailable if exc.retryable else KeyRefused
+            self._failed = kind(exc.message, hint=exc.hint, retry_after=exc.retry_after)
+            self._failed_s = self._clock.monotonic()
+            raise self._failed from exc
         self._learn(key)
         self._key, self._failed, self._renew_at = key, None, None
         if key.ends_at is not None:

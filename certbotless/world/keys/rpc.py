@@ -24,7 +24,7 @@ from ...base.words import Text
 from ...config.redact import Redactor
 from ..http import BoundedSession, http_date, retry_after
 from .access import ApiAccess, Key
-from .errors import AGAIN, ApiRefusal, NoAnswer, transport_errors
+from .errors import AGAIN, ApiRefusal, NoAnswer, call_was_made, transport_errors
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class SignedCalls:
 
         Raises:
             DnsError: as `error_of` says; an `ApiRefusal` carries the code of the service.
-            KeyRefused: there is no key to sign it with before a person has acted.
+            KeyRefused, KeyUnavailable: there is no key to sign it with; nothing was sent.
             DnsUnavailable: no usable answer within the deadline.
         """
         key, is_renewed = self._access.source.key(), False
@@ -121,7 +121,8 @@ class SignedCalls:
             except ApiRefusal as exc:
                 if is_renewed or not exc.code.startswith(_ENDED):
                     raise
-                other = self._access.source.instead_of(key)
+                with call_was_made():
+                    other = self._access.source.instead_of(key)
                 if other is None:
                     raise
                 key, is_renewed = other, True
