@@ -132,17 +132,15 @@ def _make_next(folder: LocalCaFolder, config: Config, now: datetime, address_of:
 
 
 def _switch(folder: LocalCaFolder, config: Config, now: datetime, address_of: AddressSource) -> LocalCa:
-    if (found := folder.next()) is None:
-        hint = Text("make one first: certbotless trust rotate")
-        raise StoreError(Text("there is no next root"), hint=hint)
-    if failing := _forbidden(found, config, address_of):
+    found = folder.next()
+    if found and (failing := _forbidden(found, config, address_of)):
         names = sorted({name for each in failing.values() for name in each})
         what = Text("{} would fail: the next root may not vouch for {}", ", ".join(failing), ", ".join(names))
         hint = Text("certbotless trust rotate makes another one; give it to every client")
         if config.local_ca.permit and not_permitted(names, config.local_ca.permit):
             hint = Text("add that to local_ca.permit; then: certbotless trust rotate")
         raise StoreError(what, hint=hint)
-    if not found.is_valid(now):
+    if found and not found.is_valid(now):
         hint = Text("set this machine's clock; if it is right: certbotless trust rotate")
         raise StoreError(Text("the next root is not valid now"), hint=hint)
     return folder.switch()

@@ -88,11 +88,6 @@ class LocalCaFolder:
         """Return the CA that takes its place with its files, None without a rotation. Raises `StoreError`."""
         return _settled(lambda: self._load(self._whole / NEXT))
 
-    def old(self) -> tuple[OldRoot, ...]:
-        """Return the roots that have signed before, the last one first. Raises `StoreError` like `seen`."""
-        noted = _settled(lambda: self._noted(self._whole))
-        return noted.old if noted else ()
-
     def load(self) -> CaFiles | None:
         """Return the CA with its files, None where there is none. Raises `StoreError` like `seen`."""
         return _settled(lambda: self._load(self._whole))
@@ -122,13 +117,11 @@ class LocalCaFolder:
 
     def make(self, ca: CaFiles) -> None:
         """Put a new CA in its place, which is free; on disk when this returns. Hold the lock."""
-        self._prepare(ca, {})
-        self._put_in_place()
+        self._put(ca, {})
 
     def make_next(self, ca: CaFiles) -> None:
         """Put a CA beside the one that signs, as the next one; another next one goes. Hold the lock."""
         with files.store_errors(self.path):
-            files.make_dir(self._next_beside, 0o700)
             _write(self._next_beside, ca, {})
             place = self.path / NEXT
             shutil.rmtree(place, ignore_errors=True)
@@ -146,8 +139,7 @@ class LocalCaFolder:
             raise StoreError(
                 Text("there is no next root"), hint=Text("make one first: certbotless trust rotate")
             )
-        self._prepare(ca, self._old_roots(now.facts.not_after))
-        self._put_in_place()
+        self._put(ca, self._old_roots(now.facts.not_after))
         return ca.facts
 
     def replace(self, ca: CaFiles, at: datetime) -> None:
@@ -155,8 +147,7 @@ class LocalCaFolder:
 
         What is there may be damaged, or absent. A next CA goes too.
         """
-        self._prepare(ca, self._old_roots(at, next_too=True))
-        self._put_in_place()
+        self._put(ca, self._old_roots(at, next_too=True))
 
     def _old_roots(self, remove_from: datetime, *, next_too: bool = False) -> dict[OldRoot, bytes]:
         """Return the roots that are old once another CA is in its place, those that can be read, with PEM."""
@@ -198,13 +189,9 @@ class LocalCaFolder:
             return self._beside
         return self.path
 
-    def _prepare(self, ca: CaFiles, old: Mapping[OldRoot, bytes]) -> None:
-        with files.store_errors(self._beside):
-            files.make_dir(self._beside, 0o700)
-            _write(self._beside, ca, old)
-
-    def _put_in_place(self) -> None:
+    def _put(self, ca: CaFiles, old: Mapping[OldRoot, bytes]) -> None:
         with files.store_errors(self.path):
+            _write(self._beside, ca, old)
             if self.path.is_dir():
                 self.path.rename(self._was)
             self._beside.rename(self.path)
@@ -213,16 +200,12 @@ class LocalCaFolder:
 
     def _tidy(self) -> None:
         with files.store_errors(self.path):
-            if self.path.is_dir():
-                shutil.rmtree(self._beside, ignore_errors=True)
-            elif self._is_whole(self._beside):
-                self._put_in_place()
-            else:
-                shutil.rmtree(self._beside, ignore_errors=True)
-                if self._is_whole(self._was):
-                    self._was.rename(self.path)
-            shutil.rmtree(self._was, ignore_errors=True)
-            shutil.rmtree(self._next_beside, ignore_errors=True)
+            for whole in (self._beside, self._was):
+                if not self.path.is_dir() and self._is_whole(whole):
+                    whole.rename(self.path)
+                    files.sync_dir(self.path.parent)
+            for left in (self._beside, self._was, self._next_beside):
+                shutil.rmtree(left, ignore_errors=True)
 
     def _is_whole(self, folder: Path) -> bool:
         try:
@@ -262,6 +245,7 @@ def _settled(read: Callable[[], T | None]) -> T | None:
 
 def _write(folder: Path, ca: CaFiles, old: Mapping[OldRoot, bytes]) -> None:
     held = {ROOT: ca.root_pem, ISSUING: ca.issuing_pem, KEY: ca.issuing_key}
+    files.make_dir(folder, 0o700)
     for name, data in held.items():
         files.write_new(folder / name, data, 0o600)
     if old:
