@@ -289,7 +289,7 @@ def test_facts_that_no_ca_has_are_damage(folder: LocalCaFolder, place: str, chan
     path = folder.path / place / FACTS
     noted = json.loads(path.read_text())
     path.write_text(json.dumps(noted | {"ca": noted["ca"] | change}))
-    for read in (folder.next, folder.load_next) if place else (folder.seen, folder.load, folder.old):
+    for read in (folder.next, folder.load_next) if place else (folder.seen, folder.load, folder.roots):
         with pytest.raises(StoreError, match="is damaged"):
             read()
 
@@ -300,6 +300,6 @@ def test_a_list_of_old_roots_without_an_end_is_cut(folder: LocalCaFolder) -> Non
     path = folder.path / FACTS
     noted = json.loads(path.read_text())
     path.write_text(json.dumps(noted | {"old": noted["old"] * 10_000}))
-    assert len(folder.old()) == len(folder.roots()) - 1 == 50
+    assert len(old_roots(folder)) == len(folder.roots()) - 1 == 50
     change(folder, lambda each: each.replace(THIRD, NOW))
-    assert folder.old()[0].ca == SECOND.facts
+    assert old_roots(folder)[0][0] == SECOND.facts
