@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,7 +25,8 @@ from ..base.clock import Clock
 from ..base.errors import StoreError
 from ..base.locks import Lock
 from ..base.words import Text
-from ..model.local_ca import CaFiles, LocalCa, OldRoot
+from ..model.local_ca import PREFIX, CaFiles, LocalCa, OldRoot
+from .pair import generations
 
 T = TypeVar("T")
 ROOT, ISSUING, KEY, FACTS = "root.pem", "issuing.pem", "issuing.key", "ca.json"
@@ -107,6 +108,15 @@ class LocalCaFolder:
             StoreError: one of them is damaged, or cannot be read.
         """
         return _settled(lambda: self._roots(old_too=True)) or ()
+
+    def refuse_if_lost(self, certs_dirs: Iterable[Path]) -> None:
+        """Raise StoreError where there was a CA: below these folders are certificates that it gave."""
+        held = (told.origin for *_, told in generations(certs_dirs))
+        if any(origin is not None and origin.directory.startswith(PREFIX) for origin in held):
+            raise StoreError(
+                Text("the local CA in {!r} is gone", os.fspath(self.path)),
+                hint=Text("put your copy of it back, or make a new CA: certbotless trust rotate --now"),
+            )
 
     @contextmanager
     def locked(self, clock: Clock) -> Iterator[None]:
