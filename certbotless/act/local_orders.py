@@ -3,19 +3,17 @@
 The CA is made when it is first needed. It is never made again where it is missing: clients trust its root.
 """
 
-import os
 from datetime import datetime, timedelta
 
 from ..base.clock import is_believable
-from ..base.errors import IssueError, RateLimited, StoreError
+from ..base.errors import IssueError, RateLimited
 from ..base.names import not_permitted
 from ..base.times import rfc3339
 from ..base.words import Text
 from ..model.authority import Authority, names_of
-from ..model.local_ca import PREFIX, CaFiles, LocalCa
+from ..model.local_ca import CaFiles, LocalCa
 from ..model.observation import Observation
 from ..state.local_ca import LocalCaFolder
-from ..state.pair import generations
 from ..world import local_ca
 from ..world.acme import keys
 from ..world.acme.order import Issued
@@ -53,9 +51,9 @@ class LocalOrders:
         if ca is not None:
             self._refuse_forbidden(ca.facts, seen)
             return
-        self._refuse_if_lost()
+        self._folder.refuse_if_lost(self._ctx.config.certs_dirs)
         permit = local_rotation.permit_of(self._ctx.config, self._ctx.address_of)
-        for name in not_permitted(names_of(self._ctx.site, seen.address), permit):
+        for name in not_permitted(self._names(seen), permit):
             # A root that is made now would be of no use for it.
             raise IssueError(
                 Text("{!r} is outside local_ca.permit: add it, or a domain or network around it", name)
@@ -66,7 +64,7 @@ class LocalOrders:
         with self._folder.locked(self._ctx.clock):
             ca = self._folder.load()
             if ca is None:
-                self._refuse_if_lost()
+                self._folder.refuse_if_lost(self._ctx.config.certs_dirs)
                 ca = local_rotation.made(self._ctx.config, self._ctx.clock.now(), self._ctx.address_of)
                 self._folder.make(ca)
                 self._ctx.tell(
@@ -93,8 +91,8 @@ class LocalOrders:
         if ca is None:
             ca = local_rotation.made(self._ctx.config, self._ctx.clock.now(), self._ctx.address_of)
         issued = self._sign(ca, seen)
-        names = names_of(self._ctx.site, seen.address)
-        facts = keys.checked_facts(issued.chain_pem, issued.key, names, self._ctx.clock.now())
+        now = self._ctx.clock.now()
+        facts = keys.checked_facts(issued.chain_pem, issued.key, self._names(seen), now)
         self._ctx.tell("dry_run.passed", directory="local", not_after=rfc3339(facts.not_after))
 
     def ask_when_to_renew(self, seen: Observation) -> None:
@@ -102,7 +100,7 @@ class LocalOrders:
 
     def _refuse_forbidden(self, ca: LocalCa, seen: Observation) -> None:
         """Raise IssueError where a certificate of this CA would be refused by every client."""
-        if forbidden := ca.forbids(names_of(self._ctx.site, seen.address)):
+        if forbidden := ca.forbids(self._names(seen)):
             raise IssueError(
                 Text("the root may not vouch for {}", ", ".join(forbidden)),
                 hint=Text(
@@ -115,17 +113,10 @@ class LocalOrders:
         now = self._ctx.clock.now()
         return [at for at in self._ctx.state.signed if at > now - _WITHIN and is_believable(at, now)]
 
-    def _refuse_if_lost(self) -> None:
-        """Raise StoreError where the CA is gone, though there are certificates that it gave."""
-        held = (told.origin for _, _, told in generations(self._ctx.config.certs_dirs))
-        if any(origin is not None and origin.directory.startswith(PREFIX) for origin in held):
-            raise StoreError(
-                Text("the local CA in {!r} is gone", os.fspath(self._folder.path)),
-                hint=Text("put your copy of it back, or make a new CA: certbotless trust rotate --now"),
-            )
-
     def _sign(self, ca: CaFiles, seen: Observation) -> Issued:
         key, settings = keys.new_key(self._ctx.config.local_ca.key_type), self._ctx.config.local_ca
-        names = names_of(self._ctx.site, seen.address)
-        chain = local_ca.sign(ca, key, names, self._ctx.clock.now(), settings.lifetime)
+        chain = local_ca.sign(ca, key, self._names(seen), self._ctx.clock.now(), settings.lifetime)
         return Issued(chain, key, "local")
+
+    def _names(self, seen: Observation) -> tuple[str, ...]:
+        return names_of(self._ctx.site, seen.address)

@@ -56,7 +56,9 @@ def rotate(config: Config, clock: Clock) -> tuple[LocalCa, bool]:
     folder = LocalCaFolder(config.state_dir)
     with folder.locked(clock):
         if folder.load() is None:
-            raise _none_yet()
+            folder.refuse_if_lost(config.certs_dirs)
+            hint = Text("it is made with the first certificate of a site with `ca: local`")
+            raise StoreError(Text("there is no local CA"), hint=hint)
         now = clock.now()
         found = _next(folder, now)
         if found and not _forbidden(found, config, address_now):
@@ -132,35 +134,28 @@ def _make_next(folder: LocalCaFolder, config: Config, now: datetime, address_of:
 
 
 def _switch(folder: LocalCaFolder, config: Config, now: datetime, address_of: AddressSource) -> LocalCa:
-    if (found := folder.next()) is None:
-        hint = Text("make one first: certbotless trust rotate")
-        raise StoreError(Text("there is no next root"), hint=hint)
-    if failing := _forbidden(found, config, address_of):
+    found = folder.next()
+    if found and (failing := _forbidden(found, config, address_of)):
         names = sorted({name for each in failing.values() for name in each})
         what = Text("{} would fail: the next root may not vouch for {}", ", ".join(failing), ", ".join(names))
         hint = Text("certbotless trust rotate makes another one; give it to every client")
         if config.local_ca.permit and not_permitted(names, config.local_ca.permit):
             hint = Text("add that to local_ca.permit; then: certbotless trust rotate")
         raise StoreError(what, hint=hint)
-    if not found.is_valid(now):
+    if found and not found.is_valid(now):
         hint = Text("set this machine's clock; if it is right: certbotless trust rotate")
         raise StoreError(Text("the next root is not valid now"), hint=hint)
     return folder.switch()
 
 
-def _none_yet() -> StoreError:
-    hint = Text("it is made with the first certificate of a site with `ca: local`")
-    return StoreError(Text("there is no local CA"), hint=hint)
-
-
 def _forbidden(ca: LocalCa, config: Config, address_of: AddressSource) -> dict[str, list[str]]:
     """Return the names and addresses of each local site for which this CA may not vouch."""
     sites = (site for site in config.sites if site.is_local)
-    found = {site.domain: ca.forbids(_names(site, address_of)) for site in sites}
+    found = {site.domain: ca.forbids(names_now(site, address_of)) for site in sites}
     return {domain: names for domain, names in found.items() if names}
 
 
-def _names(site: Site, address_of: AddressSource) -> tuple[str, ...]:
+def names_now(site: Site, address_of: AddressSource = address_now) -> tuple[str, ...]:
     """Return each name and address of a local site; without the LAN address where that is not known now."""
     address = ""
     if site.with_address:
@@ -171,7 +166,7 @@ def _names(site: Site, address_of: AddressSource) -> tuple[str, ...]:
 
 def _default_permit(config: Config, address_of: AddressSource) -> tuple[str, ...]:
     """Return what a new root may vouch for: the LAN, and each local name of the file that lies outside."""
-    names = [name for site in config.sites if site.is_local for name in _names(site, address_of)]
+    names = [name for site in config.sites if site.is_local for name in names_now(site, address_of)]
     own = {name.removeprefix("*.") for name in not_permitted(names, _PERMIT) if _is_of_a_lan(name)}
     return (*_PERMIT, *sorted(str(ipaddress.ip_network(name)) if is_address(name) else name for name in own))
 

@@ -16,7 +16,7 @@ from ..config import environment
 from ..service import wire
 
 if TYPE_CHECKING:
-    from ..config.settings import Config, Site
+    from ..config.settings import Acme, Config, Site
 
 _COMMANDS = {
     "check": N_("check the configuration file; needs no network"),
@@ -196,13 +196,8 @@ def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
 def _add_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog=parser.prog)
 
-    def add(name: str, config_help: str = _CONFIG_HELP, epilog: str = "") -> argparse.ArgumentParser:
-        text = _(_COMMANDS[name])
-        command = commands.add_parser(name, help=text, description=text, epilog=_(epilog) or None)
-        default = argparse.SUPPRESS
-        config_help = _(config_help).format(_CONFIG)
-        command.add_argument("-c", "--config", metavar="FILE", default=default, help=config_help)
-        return command
+    def add(name: str, *more: str) -> argparse.ArgumentParser:
+        return _command(commands, name, _COMMANDS[name], *more)
 
     check = add("check")
     _flag(check, "--strict", N_("exit with 1 if there is a warning"))
@@ -238,6 +233,21 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     _flag(sandbox, "--local", N_("show the local CA instead, with a second machine: no domain, no account"))
 
 
+def _command(
+    of: argparse._SubParsersAction[Any],
+    name: str,
+    text: str,
+    config_help: str = _CONFIG_HELP,
+    epilog: str = "",
+) -> argparse.ArgumentParser:
+    """Add a command, or an action of one, with its help; the configuration may be named after it too."""
+    command: argparse.ArgumentParser
+    command = of.add_parser(name, help=_(text), description=_(text), epilog=_(epilog) or None)
+    config_help = _(config_help).format(_CONFIG)
+    command.add_argument("-c", "--config", metavar="FILE", default=argparse.SUPPRESS, help=config_help)
+    return command
+
+
 def _add_options_of_add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("domain", nargs="?", metavar="DOMAIN", help=_("the domain of the new site"))
     _add_ca(parser)
@@ -262,10 +272,8 @@ def _add_ca(parser: argparse.ArgumentParser) -> None:
 
 def _add_actions_of_account(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="account_action", metavar="ACTION", prog=parser.prog, required=True)
-    text = _("use the account of acme.sh, certbot or lego from now on; no account is made")
-    action = actions.add_parser("import", help=text, description=text)
-    config_help = _(_CONFIG_HELP).format(_CONFIG)
-    action.add_argument("-c", "--config", metavar="FILE", default=argparse.SUPPRESS, help=config_help)
+    text = N_("use the account of acme.sh, certbot or lego from now on; no account is made")
+    action = _command(actions, "import", text)
     action.add_argument("path", metavar="PATH", help=_("the file with its key, or the folder of that client"))
     directory_help = _("the CA, one of acme in the configuration (default: the first)")
     action.add_argument("--directory", metavar="CA", help=directory_help)
@@ -275,11 +283,7 @@ def _add_actions_of_trust(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="trust_action", metavar="ACTION", prog=parser.prog)
 
     def add(name: str) -> argparse.ArgumentParser:
-        text, default = _(_TRUST_ACTIONS[name]), argparse.SUPPRESS
-        action = actions.add_parser(name, help=text, description=text)
-        config_help = _(_CONFIG_HELP).format(_CONFIG)
-        action.add_argument("-c", "--config", metavar="FILE", default=default, help=config_help)
-        return action
+        return _command(actions, name, _TRUST_ACTIONS[name])
 
     add("show")
     export = add("export")
@@ -346,11 +350,17 @@ def sites_at(config: Config, sites: Sequence[Site], ca: str) -> tuple[list[Site]
     Raises:
         UsageError: the file has no such CA, or it certifies none of the sites.
     """
-    names = [each.directory for each in config.cas]
-    if ca not in names:
-        known = ", ".join(names)
-        raise UsageError(Text("acme has no CA {!r}; there is {}", printable(ca, 80), known))
+    name = ca_named(config, ca).directory
     found = [site for site in sites if not site.is_local]
     if not found:
         raise UsageError(Text("--ca is for sites with a public name: the local CA certifies these"))
-    return found, ca if config.has_stand_ins else ""
+    return found, name if config.has_stand_ins else ""
+
+
+def ca_named(config: Config, name: str) -> Acme:
+    """Return the CA of the file with this name or URL. Raises `UsageError` where it has none."""
+    for ca in config.cas:
+        if name in (ca.directory, ca.url):
+            return ca
+    known = ", ".join(ca.directory for ca in config.cas)
+    raise UsageError(Text("acme has no CA {!r}; there is {}", printable(name, 80), known))

@@ -236,7 +236,7 @@ def _probe(source: Path | None, args: argparse.Namespace) -> int:
     is_whole = probe.probe(
         load.load(source),
         clock,
-        lambda line: print(line, flush=True),
+        _say,
         lambda line: print(f"certbotless: {line}", file=sys.stderr, flush=True),
     )
     return 0 if is_whole else 1
@@ -287,9 +287,7 @@ def _init(source: Path | None, args: argparse.Namespace) -> int:
     if source is None:
         raise UsageError(Text("init makes a file: give its name with --config FILE"))
     log.set_up(logging.CRITICAL)
-    # `sys.stdin` is None where standard input is closed.
-    ask = _ask if sys.stdin is not None and sys.stdin.isatty() else None
-    return 0 if run.run(source, vars(args), ask, lambda line: print(line, flush=True)) else 1
+    return 0 if run.run(source, vars(args), _asker(), _say) else 1
 
 
 def _add(source: Path | None, args: argparse.Namespace) -> int:
@@ -298,8 +296,7 @@ def _add(source: Path | None, args: argparse.Namespace) -> int:
     if source is None:
         raise UsageError(Text("add edits a file: give its name with --config FILE"))
     log.set_up(logging.CRITICAL)
-    ask = _ask if sys.stdin is not None and sys.stdin.isatty() else None
-    run.run(source, vars(args), ask, lambda line: print(line, flush=True))
+    run.run(source, vars(args), _asker(), _say)
     return 0
 
 
@@ -307,14 +304,24 @@ def _trust(source: Path | None, args: argparse.Namespace) -> int:
     from .trust import run
 
     log.set_up(logging.CRITICAL)
-    return run.run(source, vars(args), lambda line: print(line, flush=True))
+    return run.run(source, vars(args), _say)
 
 
 def _account(source: Path | None, args: argparse.Namespace) -> int:
     from .account import run
 
     log.set_up(logging.ERROR)
-    return run.run(source, vars(args), lambda line: print(line, flush=True))
+    return run.run(source, vars(args), _say)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _asker() -> Callable[[str, bool], str] | None:
+    """Return what asks the person at this terminal; None where nobody is there."""
+    # `sys.stdin` is None where standard input is closed.
+    return _ask if sys.stdin is not None and sys.stdin.isatty() else None
 
 
 def _ask(question: str, is_secret: bool) -> str:
@@ -347,7 +354,7 @@ def _act(source: Path | None, args: argparse.Namespace) -> int:
         with progress:
             return _run(source, args, progress.say)
     log.set_up()
-    return _run(source, args, lambda line: print(line, flush=True))
+    return _run(source, args, _say)
 
 
 def _run(source: Path | None, args: argparse.Namespace, say: Callable[[str], None]) -> int:

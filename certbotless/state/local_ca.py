@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,7 +25,8 @@ from ..base.clock import Clock
 from ..base.errors import StoreError
 from ..base.locks import Lock
 from ..base.words import Text
-from ..model.local_ca import CaFiles, LocalCa, OldRoot
+from ..model.local_ca import PREFIX, CaFiles, LocalCa, OldRoot
+from .pair import generations
 
 T = TypeVar("T")
 ROOT, ISSUING, KEY, FACTS = "root.pem", "issuing.pem", "issuing.key", "ca.json"
@@ -88,11 +89,6 @@ class LocalCaFolder:
         """Return the CA that takes its place with its files, None without a rotation. Raises `StoreError`."""
         return _settled(lambda: self._load(self._whole / NEXT))
 
-    def old(self) -> tuple[OldRoot, ...]:
-        """Return the roots that have signed before, the last one first. Raises `StoreError` like `seen`."""
-        noted = _settled(lambda: self._noted(self._whole))
-        return noted.old if noted else ()
-
     def load(self) -> CaFiles | None:
         """Return the CA with its files, None where there is none. Raises `StoreError` like `seen`."""
         return _settled(lambda: self._load(self._whole))
@@ -113,6 +109,15 @@ class LocalCaFolder:
         """
         return _settled(lambda: self._roots(old_too=True)) or ()
 
+    def refuse_if_lost(self, certs_dirs: Iterable[Path]) -> None:
+        """Raise StoreError where there was a CA: below these folders are certificates that it gave."""
+        held = (told.origin for *_, told in generations(certs_dirs))
+        if any(origin is not None and origin.directory.startswith(PREFIX) for origin in held):
+            raise StoreError(
+                Text("the local CA in {!r} is gone", os.fspath(self.path)),
+                hint=Text("put your copy of it back, or make a new CA: certbotless trust rotate --now"),
+            )
+
     @contextmanager
     def locked(self, clock: Clock) -> Iterator[None]:
         """Hold the lock of those who change the CA; what a killed one left is put in order on entering."""
@@ -122,13 +127,11 @@ class LocalCaFolder:
 
     def make(self, ca: CaFiles) -> None:
         """Put a new CA in its place, which is free; on disk when this returns. Hold the lock."""
-        self._prepare(ca, {})
-        self._put_in_place()
+        self._put(ca, {})
 
     def make_next(self, ca: CaFiles) -> None:
         """Put a CA beside the one that signs, as the next one; another next one goes. Hold the lock."""
         with files.store_errors(self.path):
-            files.make_dir(self._next_beside, 0o700)
             _write(self._next_beside, ca, {})
             place = self.path / NEXT
             shutil.rmtree(place, ignore_errors=True)
@@ -146,8 +149,7 @@ class LocalCaFolder:
             raise StoreError(
                 Text("there is no next root"), hint=Text("make one first: certbotless trust rotate")
             )
-        self._prepare(ca, self._old_roots(now.facts.not_after))
-        self._put_in_place()
+        self._put(ca, self._old_roots(now.facts.not_after))
         return ca.facts
 
     def replace(self, ca: CaFiles, at: datetime) -> None:
@@ -155,8 +157,7 @@ class LocalCaFolder:
 
         What is there may be damaged, or absent. A next CA goes too.
         """
-        self._prepare(ca, self._old_roots(at, next_too=True))
-        self._put_in_place()
+        self._put(ca, self._old_roots(at, next_too=True))
 
     def _old_roots(self, remove_from: datetime, *, next_too: bool = False) -> dict[OldRoot, bytes]:
         """Return the roots that are old once another CA is in its place, those that can be read, with PEM."""
@@ -198,13 +199,9 @@ class LocalCaFolder:
             return self._beside
         return self.path
 
-    def _prepare(self, ca: CaFiles, old: Mapping[OldRoot, bytes]) -> None:
-        with files.store_errors(self._beside):
-            files.make_dir(self._beside, 0o700)
-            _write(self._beside, ca, old)
-
-    def _put_in_place(self) -> None:
+    def _put(self, ca: CaFiles, old: Mapping[OldRoot, bytes]) -> None:
         with files.store_errors(self.path):
+            _write(self._beside, ca, old)
             if self.path.is_dir():
                 self.path.rename(self._was)
             self._beside.rename(self.path)
@@ -213,16 +210,12 @@ class LocalCaFolder:
 
     def _tidy(self) -> None:
         with files.store_errors(self.path):
-            if self.path.is_dir():
-                shutil.rmtree(self._beside, ignore_errors=True)
-            elif self._is_whole(self._beside):
-                self._put_in_place()
-            else:
-                shutil.rmtree(self._beside, ignore_errors=True)
-                if self._is_whole(self._was):
-                    self._was.rename(self.path)
-            shutil.rmtree(self._was, ignore_errors=True)
-            shutil.rmtree(self._next_beside, ignore_errors=True)
+            for whole in (self._beside, self._was):
+                if not self.path.is_dir() and self._is_whole(whole):
+                    whole.rename(self.path)
+                    files.sync_dir(self.path.parent)
+            for left in (self._beside, self._was, self._next_beside):
+                shutil.rmtree(left, ignore_errors=True)
 
     def _is_whole(self, folder: Path) -> bool:
         try:
@@ -262,6 +255,7 @@ def _settled(read: Callable[[], T | None]) -> T | None:
 
 def _write(folder: Path, ca: CaFiles, old: Mapping[OldRoot, bytes]) -> None:
     held = {ROOT: ca.root_pem, ISSUING: ca.issuing_pem, KEY: ca.issuing_key}
+    files.make_dir(folder, 0o700)
     for name, data in held.items():
         files.write_new(folder / name, data, 0o600)
     if old:

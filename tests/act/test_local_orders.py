@@ -61,6 +61,7 @@ def test_another_address_is_another_certificate_and_one_restart(moving: Moving) 
     assert moving.restarts == before + 1
 
 
+@pytest.mark.row(119)
 def test_twenty_addresses_in_an_hour_are_six_restarts_and_then_a_failure_with_its_cause(
     moving: Moving,
 ) -> None:
@@ -81,6 +82,7 @@ def test_twenty_addresses_in_an_hour_are_six_restarts_and_then_a_failure_with_it
     assert (moving.restarts - before, moving.names) == (7, ("10.0.0.21", NAME))
 
 
+@pytest.mark.row(119)
 def test_an_address_that_never_rests_costs_six_restarts_in_any_hour(moving: Moving) -> None:
     clock, times = moving.scene.clock, []
     for number in range(2, 250):

@@ -95,7 +95,7 @@ def test_at_four_fifths_of_its_life_the_next_root_is_made_and_90_days_later_it_s
     clock.advance(DAY_S)
     made = folder.next()
     assert go_on() == "switched"
-    assert [each.ca for each in folder.old()] == [first]
+    assert [root.facts for root in folder.roots() if root.role == "old"] == [first]
     assert (folder.seen(), folder.next(), go_on()) == (made, None, None)
 
 
@@ -212,7 +212,7 @@ def test_a_next_root_of_a_wrong_clock_is_made_again(
     made, is_new = local_rotation.rotate(config, clock)
     assert is_new
     assert local_rotation.switch(config, clock) == made
-    assert [each.ca for each in folder.old()] == [first]
+    assert [root.facts for root in folder.roots() if root.role == "old"] == [first]
 
 
 @pytest.mark.row(103)

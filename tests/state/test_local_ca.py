@@ -14,7 +14,7 @@ import pytest
 from support.fakes import FakeClock
 
 from certbotless.base.errors import StoreError
-from certbotless.model.local_ca import CaFiles
+from certbotless.model.local_ca import CaFiles, LocalCa
 from certbotless.state.local_ca import FACTS, NEXT, LocalCaFolder
 from certbotless.world import local_ca
 
@@ -54,14 +54,19 @@ def switched(folder: LocalCaFolder) -> None:
     change(folder, LocalCaFolder.switch)
 
 
+def old_roots(folder: LocalCaFolder) -> list[tuple[LocalCa, datetime | None]]:
+    """Return the roots that have signed before, and when clients are to remove them."""
+    return [(root.facts, root.remove_from) for root in folder.roots() if root.role == "old"]
+
+
 def roles(folder: LocalCaFolder) -> list[tuple[str, str]]:
     return [(root.role, root.facts.root_sha256) for root in folder.roots()]
 
 
 def test_a_ca_is_read_as_it_was_made(folder: LocalCaFolder) -> None:
-    assert (folder.seen(), folder.next(), folder.load(), folder.old(), folder.roots()) == (
-        *(None, None, None),
-        *((), ()),
+    assert (folder.seen(), folder.next(), folder.load(), folder.load_next(), folder.roots()) == (
+        *(None, None, None, None),
+        (),
     )
     made(folder)
     assert (folder.seen(), folder.load()) == (FIRST.facts, FIRST)
@@ -91,7 +96,7 @@ def test_after_a_switch_the_old_root_is_listed_until_its_end_and_its_issuing_key
     change(folder, lambda each: each.make_next(THIRD))
     change(folder, LocalCaFolder.switch)
     old_ones = [SECOND.facts, FIRST.facts]
-    assert [each.ca for each in folder.old()] == old_ones
+    assert [ca for ca, _ in old_roots(folder)] == old_ones
     assert folder.load() == THIRD
 
 
@@ -101,7 +106,7 @@ def test_without_overlap_clients_are_to_remove_the_old_root_and_the_next_one_at_
     rotated(folder)
     change(folder, lambda each: each.replace(THIRD, NOW))
     assert (folder.load(), folder.next()) == (THIRD, None)
-    assert [(each.ca, each.remove_from) for each in folder.old()] == [(FIRST.facts, NOW), (SECOND.facts, NOW)]
+    assert old_roots(folder) == [(FIRST.facts, NOW), (SECOND.facts, NOW)]
 
 
 def test_without_a_next_root_nothing_is_switched(folder: LocalCaFolder) -> None:
@@ -131,7 +136,7 @@ def test_a_damaged_ca_is_an_error_with_two_ways_out(
     assert folder.load() == SECOND
     # The old root is listed where it could be read.
     is_legible = name not in ("ca.json", "root.pem")
-    assert [each.ca for each in folder.old()] == [FIRST.facts] * is_legible
+    assert [ca for ca, _ in old_roots(folder)] == [FIRST.facts] * is_legible
 
 
 def test_files_of_two_cas_are_no_ca(folder: LocalCaFolder) -> None:
@@ -284,7 +289,7 @@ def test_facts_that_no_ca_has_are_damage(folder: LocalCaFolder, place: str, chan
     path = folder.path / place / FACTS
     noted = json.loads(path.read_text())
     path.write_text(json.dumps(noted | {"ca": noted["ca"] | change}))
-    for read in (folder.next, folder.load_next) if place else (folder.seen, folder.load, folder.old):
+    for read in (folder.next, folder.load_next) if place else (folder.seen, folder.load, folder.roots):
         with pytest.raises(StoreError, match="is damaged"):
             read()
 
@@ -295,6 +300,6 @@ def test_a_list_of_old_roots_without_an_end_is_cut(folder: LocalCaFolder) -> Non
     path = folder.path / FACTS
     noted = json.loads(path.read_text())
     path.write_text(json.dumps(noted | {"old": noted["old"] * 10_000}))
-    assert len(folder.old()) == len(folder.roots()) - 1 == 50
+    assert len(old_roots(folder)) == len(folder.roots()) - 1 == 50
     change(folder, lambda each: each.replace(THIRD, NOW))
-    assert folder.old()[0].ca == SECOND.facts
+    assert old_roots(folder)[0][0] == SECOND.facts

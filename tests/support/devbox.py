@@ -1,6 +1,7 @@
 """The first machine of a LAN: the private host, with an engine and a configuration that has local sites."""
 
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 import yaml
 
 from certbotless.sandbox.engine import Engine
-from support import forks, strace
+from support import forks
 from support.bed import LONGEST_RUN_S
 from support.commands import completed
+
+# As `strace -yy` shows where a call leads: by its argument, or behind the descriptor.
+_PEER = re.compile(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"|->\[?([0-9a-f.:]+?)\]?:\d+\]>')
 
 
 class Devbox:
@@ -52,5 +56,12 @@ class Devbox:
         return done.stdout
 
     def spoken_to(self) -> set[str]:
-        """Return each address of IP that the program typed last has reached for."""
-        return strace.spoken_to(self.strace)
+        """Return each address of IP that the program typed last has reached for.
+
+        By TCP that is to connect; by UDP it is to send, since to connect only looks up the route.
+        """
+        found = set()
+        for line in self.strace.read_text().splitlines():
+            if re.search(r"\bconnect\(\d+<TCP|\bsend\w+\(\d+<(TCP|UDP)", line):
+                found |= {address for each in _PEER.findall(line) for address in each if address}
+        return found

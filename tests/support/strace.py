@@ -41,10 +41,6 @@ _START = (
 _QUESTIONS = ("<NETLINK:", "sa_family=AF_NETLINK", "sin_port=htons(53)")
 
 
-# As `-yy` shows where a call leads: by its argument, or behind the descriptor.
-_PEER = re.compile(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"|->\[?([0-9a-f.:]+?)\]?:\d+\]>')
-
-
 @dataclass(frozen=True, slots=True)
 class Call:
     """A system call of the first thread: the `nth` of its name in the run, and how strace shows it."""
@@ -95,18 +91,6 @@ def watched(command: Sequence[str], log: Path, *, umask: int = 0o022) -> tuple[R
     """Run to the end, and return all that it changed, in order."""
     run = _run(_logged(log, _CALLS), command, umask=umask)
     return run, [call for call in _calls(log) if call.changes_the_world]
-
-
-def spoken_to(log: Path) -> set[str]:
-    """Return each address of IP that any thread has reached for, by a log of `-yy`.
-
-    By TCP that is to connect; by UDP it is to send, since to connect only looks up the route.
-    """
-    found = set()
-    for line in log.read_text().splitlines():
-        if re.search(r"\bconnect\(\d+<TCP|\bsend\w+\(\d+<(TCP|UDP)", line):
-            found |= {address for each in _PEER.findall(line) for address in each if address}
-    return found
 
 
 def killed(command: Sequence[str], call: Call) -> Run:

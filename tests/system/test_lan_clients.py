@@ -192,6 +192,7 @@ def assert_bounded(kinds: dict[str, Kind], there: Neighbour, places: Sequence[Pl
         for place, said in zip(asked, kind.client(there, asked), strict=True):
             if bool(said) == (place in LAN) or (said and not re.search(kind.refusal, said)):
                 wrong.append(f"{name}, {place.where}: {said or 'trusted'}")
+        print(f"{name}: asked {len(asked)} places, {sum(place in LAN for place in asked)} of the LAN")
     assert wrong == []
 
 

@@ -55,6 +55,8 @@ def test_a_ca_that_is_gone_is_never_made_again_in_silence(local: Bed) -> None:
     folder = Path(local.state / "local-ca")
     folder.rename(local.home / "copy")
     assert "is gone" in local.refused("--once")
+    for action in ("show", "export", "uninstall", "rotate"):
+        assert "is gone; put your copy of it back, or make a new CA" in local.run("trust", action).stderr
     assert not folder.exists()
     (local.home / "copy").rename(folder)
     local.ok("--once")
@@ -83,7 +85,7 @@ def test_a_ca_that_is_gone_is_made_again_when_that_is_asked_for(local: Bed) -> N
     (local.state / "local-ca").rename(local.home / "copy")
     assert "trust rotate --now" in local.refused("--once")
     assert "Remove the root before" in local.ok("trust", "rotate", "--now")
-    local.ok("--renew-now")
+    local.ok("--once")
     assert "certbotless" in verified(local, LAN_NAME)
 
 

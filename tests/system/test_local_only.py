@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from support import strace
 from support.bed import DOMAIN, LAN_NAME, ZONE, Bed, files_below, wait_until
-from support.commands import completed
 
 from certbotless.base.times import rfc3339
 from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry
@@ -40,33 +38,6 @@ def test_each_command_before_and_after_the_first_certificate(local: Bed) -> None
     local.ok("status")
     without_traces(local)
     assert local.dns.calls == []
-
-
-def test_a_check_of_a_healthy_site_connects_to_its_service_alone_and_changes_no_file(local: Bed) -> None:
-    local.ok("--once")
-    folders, log = (local.state, local.certs), local.home / "strace"
-    # A file that came and went has changed the time of its folder.
-    before = {path: path.lstat() for folder in folders for path in [folder, *folder.rglob("*")]}
-    calls = "trace=connect,sendto,sendmsg,sendmmsg"
-    command = [
-        "strace",
-        "-f",
-        "-qq",
-        "-yy",
-        "-o",
-        str(log),
-        "-e",
-        calls,
-        *local.command("plan", "--exit-code"),
-    ]
-    done = completed(command)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert strace.spoken_to(log) == {LAN_ADDRESS}
-    for path, stat in before.items():
-        now = path.lstat()
-        assert (now.st_mtime_ns, now.st_ino, now.st_size) == (stat.st_mtime_ns, stat.st_ino, stat.st_size), (
-            path
-        )
 
 
 def test_status_has_the_root_and_each_certificate_its_ca(local: Bed) -> None:

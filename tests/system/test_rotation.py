@@ -104,6 +104,7 @@ def test_in_a_rotation_no_client_with_both_roots_is_refused_at_any_moment(local:
         clients.until("switch", lambda: clients.met["new"][-1:] == [True])
         clients.until("after", lambda: clients.handshakes("after") >= count // 2)
     assert sum(map(len, clients.met.values())) >= count
+    print(f"\n{clients}")
     stages = "start", "before", "overlap", "switch", "after"
     assert [clients.refused[stage, "both"] for stage in stages] == [0] * 5
     assert clients.accepted["overlap", "both"] > 10 < clients.accepted["after", "both"]

@@ -119,6 +119,7 @@ def beside(files: Mapping[str, bytes | str]) -> Iterator[dict[str, tuple[object,
             folder.rmdir()
 
 
+@pytest.mark.row(120)
 def test_install_and_uninstall_leave_every_file_as_it_was(file: Path) -> None:
     """Bytes, modes, owners, links and times of all of /etc, beside files of others of each kind."""
     other, elsewhere = made_root(), file.parent / "elsewhere.crt"
@@ -197,6 +198,7 @@ def test_an_update_that_was_cut_off_is_made_up_for(file: Path) -> None:
     assert root not in _BUNDLE.read_text()
 
 
+@pytest.mark.row(120)
 def test_files_of_others_at_our_places_are_not_touched(file: Path) -> None:
     """Their lines are printed, and the other places are written."""
     mine = file.parent / "mine"

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...base import files
-from ...base.errors import CertbotlessError, StoreError, reason_of
+from ...base.errors import CertbotlessError
 from ...base.words import Text
 
 # A key of 16,384 bits is 13 KiB.
@@ -32,10 +32,8 @@ def key_of(path: Path, directory: str) -> tuple[Path, bytes]:
     Raises:
         CertbotlessError: none is found, several are, or it cannot be read.
     """
-    try:
+    with files.store_errors(path, "read"):
         found = [path] if not path.is_dir() else [*_keys_below(path)]
-    except OSError as exc:
-        raise StoreError(Text("cannot read {!r}: {}", str(path), reason_of(exc))) from exc
     if path.is_dir():
         of_ca = [each for each in found if _is_of(each, directory)]
         # A folder below that of the CA does not name it.
@@ -54,10 +52,8 @@ def key_of(path: Path, directory: str) -> tuple[Path, bytes]:
             hint=Text("name one of these files: {}", names),
         )
     [file] = found
-    try:
+    with files.store_errors(file, "read"):
         return file, files.read(file, _MAX_BYTES, follows_links=True)
-    except OSError as exc:
-        raise StoreError(Text("cannot read {!r}: {}", str(file), reason_of(exc))) from exc
 
 
 def _keys_below(folder: Path) -> Iterator[Path]:

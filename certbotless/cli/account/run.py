@@ -6,12 +6,12 @@ from typing import Any
 
 from ...base import privileges
 from ...base.clock import SystemClock
-from ...base.errors import UsageError, printable
-from ...base.words import Text, _
+from ...base.errors import printable
+from ...base.words import _
 from ...config import load
-from ...config.settings import Acme, Config
 from ...state.site import Accounts
 from ...world.acme.account import import_account
+from ..arguments import ca_named
 from .foreign import key_of
 
 
@@ -22,7 +22,8 @@ def run(source: Path | None, args: Mapping[str, Any], say: Callable[[str], None]
         CertbotlessError: nothing is changed.
     """
     config = load.load(source)
-    acme = _ca_of(config, args["directory"])
+    name: str | None = args["directory"]
+    acme = config.cas[0] if name is None else ca_named(config, name)
     file, content = key_of(Path(args["path"]), acme.url)
     privileges.become_owner(config.state_dir, ())
     store = Accounts(config.state_dir, acme.url)
@@ -39,14 +40,3 @@ def run(source: Path | None, args: Mapping[str, Any], say: Callable[[str], None]
         ).format(file)
     )
     return 0
-
-
-def _ca_of(config: Config, name: str | None) -> Acme:
-    """Return the CA of the file with this name, the first one without a name. Raises UsageError."""
-    if name is None:
-        return config.cas[0]
-    found = next((ca for ca in config.cas if name in (ca.directory, ca.url)), None)
-    if found is None:
-        known = ", ".join(ca.directory for ca in config.cas)
-        raise UsageError(Text("acme has no CA {!r}; there is {}", printable(name, 80), known))
-    return found

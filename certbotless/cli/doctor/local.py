@@ -7,14 +7,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ...base.errors import AddressError, StoreError
+from ...act.local_rotation import names_now
+from ...base.errors import StoreError
 from ...base.words import _
 from ...config.settings import Site
-from ...model.authority import names_of
-from ...model.local_ca import PREFIX, CaFiles, LocalCa
+from ...model.local_ca import CaFiles, LocalCa
 from ...state.local_ca import FACTS, LocalCaFolder
-from ...state.pair import generations
-from ...world.lan.address import address_now
 from ..trust.places import places
 from . import programs
 from .finding import Case
@@ -24,7 +22,7 @@ INSTALL = "certbotless trust install"
 
 def examine(case: Case, sites: Sequence[Site]) -> None:
     """Test the local CA, if a site needs it."""
-    names = sorted({name for site in sites if site.is_local for name in _names(site)})
+    names = sorted({name for site in sites if site.is_local for name in names_now(site)})
     if not names:
         return
     folder = LocalCaFolder(case.config.state_dir)
@@ -44,19 +42,12 @@ def examine(case: Case, sites: Sequence[Site]) -> None:
             case.warn("local CA", about, text, cure)
         _backup(case, folder)
         _trust(case, [ca, coming] if coming else [ca])
-    elif _was_there(case):
-        cure = _("put your copy of it back, or make a new CA: certbotless trust rotate --now")
-        case.fail("local CA", about, _("it is gone, and there are certificates that it signed"), cure)
-    else:
+        return
+    try:
+        folder.refuse_if_lost(case.config.certs_dirs)
         case.ok("local CA", about, _("none yet: the first certificate makes it"))
-
-
-def _names(site: Site) -> tuple[str, ...]:
-    """Return every name of the site's certificate, with the LAN address if it is known now."""
-    address = ""
-    with suppress(AddressError):
-        address = address_now(site.address)
-    return names_of(site, address)
+    except StoreError as exc:
+        case.fail("local CA", about, _("it is gone, and there are certificates that it signed"), _(exc.hint))
 
 
 def _permit(case: Case, about: str, facts: LocalCa, names: Sequence[str]) -> None:
@@ -116,11 +107,6 @@ def _validity(case: Case, about: str, facts: LocalCa, coming: LocalCa | None) ->
         case.ok("local CA", about, text.format(coming.short, coming.switches_at))
     else:
         case.ok("local CA", about, _("whole; its root ends on {:%Y-%m-%d}").format(facts.not_after))
-
-
-def _was_there(case: Case) -> bool:
-    held = (told.origin for *_rest, told in generations(case.config.certs_dirs))
-    return any(origin is not None and origin.directory.startswith(PREFIX) for origin in held)
 
 
 def trusted_here() -> set[bytes]:

@@ -62,13 +62,15 @@ def read(config: Config) -> Roots:
 
     Raises:
         CertbotlessError: there is none yet.
-        StoreError: one cannot be read, or no machine should trust it.
+        StoreError: one cannot be read, or no machine should trust it; the CA is gone.
     """
     folder, now = LocalCaFolder(config.state_dir), datetime.now(UTC)
     with as_owner(config.state_dir), files.store_errors(folder.path, "read"):
         for each in (folder.path, folder.path / NEXT, folder.path / OLD):
             files.refuse_unless_directory(each)
         held = folder.roots()
+        if not held:
+            folder.refuse_if_lost(config.certs_dirs)
     if not held:
         raise CertbotlessError(
             Text("there is no local CA yet"),
