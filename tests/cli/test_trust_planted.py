@@ -10,7 +10,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, suppress
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -357,6 +358,19 @@ def test_an_earlier_root_never_comes_in(tmp_path: Path) -> None:
         foreign.parent.rmdir()
 
 
+def test_a_root_that_has_ended_takes_no_file_of_others_away(tmp_path: Path) -> None:
+    """There is nothing to write then; what is ours goes."""
+    ended = replace(read_root(made_root(), "ended"), not_after=datetime(2020, 1, 1, tzinfo=UTC))
+    foreign, ours = (tmp_path / "certs.d" / place / "ca.crt" for place in ("a:1", "b:1"))
+    for path, data in ((foreign, made_root()), (ours, ended.pem)):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+    store = FolderStore("docker", (), tmp_path / "certs.d")
+    done = store.install(Roots(tmp_path, ended), ["a:1", "b:1", "c:1"])
+    assert (done.written, done.removed, done.failed) == ([], [str(ours)], [])
+    assert foreign.exists()
+
+
 def test_a_link_in_the_way_of_a_store_is_not_followed(tmp_path: Path) -> None:
     """The folder of a service, or the file, may be a link of another program."""
     good, elsewhere = read_root(made_root(), "good"), tmp_path / "elsewhere"
@@ -372,6 +386,7 @@ def test_a_link_in_the_way_of_a_store_is_not_followed(tmp_path: Path) -> None:
     assert [*elsewhere.iterdir()] == []
     (elsewhere / "ca.crt").write_bytes(good.pem)
     assert store.uninstall([good]).removed == []
+    assert len(store.install(Roots(tmp_path, good), ["a:1", "b:1", "c:1"]).failed) == 3
     assert (elsewhere / "ca.crt").exists()
 
 
