@@ -545,7 +545,7 @@ def test_each_breakage_is_named_with_its_cure_and_nothing_else(well: Bed) -> Non
         if not is_right:
             wrong[name] = told
     assert wrong == {}, yaml.safe_dump(wrong)
-    print(f"\n{len(BREAKAGES)} breakages, each named alone")  # noqa: T201  (a figure)
+    print(f"\n{len(BREAKAGES)} breakages, each named alone")
 
 
 def test_a_clock_that_is_wrong_is_named_alone(well: Bed) -> None:
