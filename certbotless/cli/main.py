@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
@@ -233,13 +234,8 @@ def _probe(source: Path | None, args: argparse.Namespace) -> int:
     # A probe that is stopped deletes its record.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_args: clock.stop())
-    is_whole = probe.probe(
-        load.load(source),
-        clock,
-        _say,
-        lambda line: print(f"certbotless: {line}", file=sys.stderr, flush=True),
-    )
-    return 0 if is_whole else 1
+    warn = partial(print, "certbotless:", file=sys.stderr, flush=True)
+    return 0 if probe.probe(load.load(source), clock, _say, warn) else 1
 
 
 def _notify_test(source: Path | None, _args: argparse.Namespace) -> int:
@@ -330,8 +326,7 @@ def _ask(question: str, is_secret: bool) -> str:
     try:
         return getpass(question) if is_secret else input(question)
     except (EOFError, KeyboardInterrupt):
-        # What is said next has a line of its own.
-        print()
+        print()  # what is said next has a line of its own
         raise
 
 
