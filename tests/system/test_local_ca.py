@@ -165,6 +165,7 @@ def test_the_daemon_follows_the_lan_address_with_one_certificate_and_one_restart
             wait_until(partial(is_trusted, address), "clients of the new address trust it")
             served_s = time.monotonic() - began
             wait_until(lambda: local.status()["sites"][0]["state"] == "ok", "all is true")
+            wait_for(daemon, "certificate.served", number + 1)
             print(f"\nanother LAN address: signed after {signed_s:.1f} s, served after {served_s:.1f} s")
             promised(signed_s, 5)
         log = daemon.log_text()
