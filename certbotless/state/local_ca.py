@@ -81,8 +81,7 @@ class LocalCaFolder:
 
     def next(self) -> LocalCa | None:
         """Return the facts of the CA that takes its place, None without a rotation. Raises `StoreError`."""
-        place = self._whole / NEXT
-        noted = _settled(lambda: self._noted(place)) if place.is_dir() else None
+        noted = _settled(lambda: self._noted(self._whole / NEXT))
         return noted.ca if noted else None
 
     def load_next(self) -> CaFiles | None:

@@ -14,6 +14,7 @@ import pytest
 from support.fakes import FakeClock
 
 from certbotless.base.errors import StoreError
+from certbotless.base.privileges import as_user
 from certbotless.model.local_ca import CaFiles, LocalCa
 from certbotless.state.local_ca import FACTS, NEXT, LocalCaFolder
 from certbotless.world import local_ca
@@ -137,6 +138,18 @@ def test_a_damaged_ca_is_an_error_with_two_ways_out(
     # The old root is listed where it could be read.
     is_legible = name not in ("ca.json", "root.pem")
     assert [ca for ca, _ in old_roots(folder)] == [FIRST.facts] * is_legible
+
+
+@pytest.mark.row(103)
+def test_a_copy_that_belongs_to_root_is_an_error_that_names_its_owner(folder: LocalCaFolder) -> None:
+    """As where it was put back with sudo: the service may not read it."""
+    rotated(folder)
+    for above in folder.path.parents[:-2]:
+        above.chmod(0o755)
+    for read in (folder.seen, folder.next, folder.load, folder.load_next, folder.roots):
+        with as_user(65534, 65534), pytest.raises(StoreError, match="Permission denied") as caught:
+            read()
+        assert "correct the owner" in caught.value.hint
 
 
 def test_files_of_two_cas_are_no_ca(folder: LocalCaFolder) -> None:
