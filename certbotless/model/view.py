@@ -23,7 +23,8 @@ class View:
     Attributes:
         state: as `status` says it.
         cause: the failure or the step that is the reason of the state; None where all is well.
-        standing_failures: what has not come true since it failed; that of an order stays until one succeeds.
+        standing_failures: what has not come true since it failed; that of an order stays until one succeeds,
+            or the copy of a local CA that was gone is back.
         authorities: the CAs, where the file has several: the first is wanted, the others stand in for it.
     """
 

@@ -24,7 +24,7 @@ from ..decide.decide import decide, state_of
 from ..model.certificate import Published
 from ..model.decision import CONFIRM_OF, NOTHING_ASKED, Decision, Intent, is_order
 from ..model.ledger import Ledger
-from ..model.memory import SiteState
+from ..model.memory import Failure, SiteState
 from ..model.observation import Observation, unseen
 from ..model.situation import Goal, Situation
 from ..model.view import View
@@ -139,7 +139,9 @@ def _view(goal: Goal, remembered: SiteState, seen: Observation, decision: Decisi
     standing = {
         key: failure
         for key, failure in remembered.failures.items()
-        if key in asked or is_order(key) or (is_unfinished and key.startswith("deploy:"))
+        if key in asked
+        or (is_order(key) and not _is_cured(failure, seen))
+        or (is_unfinished and key.startswith("deploy:"))
     }
     for step in decision.steps:
         if step.action not in CONFIRM_OF or step.key in standing:
@@ -151,6 +153,11 @@ def _view(goal: Goal, remembered: SiteState, seen: Observation, decision: Decisi
     has_choice = goal.config.has_stand_ins and not goal.site.is_local and not goal.site.certificate
     authorities = goal.authorities(seen) if has_choice else ()
     return View(goal.site, remembered, seen, decision, state, cause, standing, authorities)
+
+
+def _is_cured(failure: Failure, seen: Observation) -> bool:
+    """Whether the local CA could not be read, and can be now: its copy was put back."""
+    return seen.local_ca is not None and failure.kind == StoreError.__name__
 
 
 def look_at(config: Config, sites: Sequence[Site], fingerprints: Fingerprints | None = None) -> list[View]:

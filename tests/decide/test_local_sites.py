@@ -48,7 +48,15 @@ def failed(at: datetime) -> SiteState:
     return SiteState(failures={"order": failure})
 
 
-@pytest.mark.parametrize(("age", "waits"), [(timedelta(minutes=61), False), (timedelta(hours=2), True)])
+@pytest.mark.parametrize(
+    ("age", "waits"),
+    [
+        (timedelta(minutes=61), False),
+        # In the second before: when it was made is known to the second.
+        (timedelta(minutes=65, milliseconds=700), False),
+        (timedelta(hours=2), True),
+    ],
+)
 def test_what_failed_before_the_ca_was_made_keeps_no_certificate_waiting(age: timedelta, waits: bool) -> None:
     """As where it was gone, and `trust rotate --now` made another one a minute ago."""
     state = failed(NOW - timedelta(minutes=5))

@@ -59,6 +59,7 @@ def test_a_ca_that_is_gone_is_never_made_again_in_silence(local: Bed) -> None:
         assert "is gone; put your copy of it back, or make a new CA" in local.run("trust", action).stderr
     assert not folder.exists()
     (local.home / "copy").rename(folder)
+    assert "is gone" not in local.ok("status")
     local.ok("--once")
 
 
