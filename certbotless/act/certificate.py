@@ -141,6 +141,10 @@ class CertificateSteps:
         Raises:
             StoreError, IssueError: there is none; the next check orders a certificate.
         """
+        if self._ctx.site.is_shared and not self._ctx.file.has_pair:
+            from .shared import save_spare  # noqa: PLC0415  (nothing of it is loaded for other sites)
+
+            save_spare(self._ctx)
         pair = self._ctx.file.saved_pair()
         try:
             return pair, keys.matching_facts(pair.chain.encode(), keys.key_from_pem(pair.key.encode()))

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 
 from ..base.clock import SlotClock
+from ..base.errors import CertbotlessError, IssueError, StoreError
 from ..base.log_context import waits_for
 from ..base.times import rfc3339
-from ..base.words import N_
+from ..base.words import N_, Text
 from ..config.settings import Site
 from ..model.authority import names_of
 from ..model.decision import Step
@@ -17,7 +18,7 @@ from ..model.memory import Failure
 from ..model.observation import Observation
 from ..model.shared import Held
 from ..model.view import View
-from ..state.shared import SharedCertificate
+from ..state.shared import SharedCertificate, spares
 from .context import SiteContext
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,27 @@ def take(ctx: SiteContext, seen: Observation) -> None:
         sha256=facts.sha256,
         not_after=rfc3339(facts.not_after),
     )
+
+
+def save_spare(ctx: SiteContext) -> None:
+    """Make a copy of a shared certificate that is lost, from what a site has of it.
+
+    Raises:
+        StoreError, IssueError: no site has one that can be used.
+    """
+    from ..world.acme import keys  # noqa: PLC0415  (as above)
+
+    failed: CertbotlessError = StoreError(Text("no site has a copy of {}", ctx.site.domain))
+    for spare in spares(ctx.config, ctx.site.domain, ctx.clock.now()):
+        try:
+            pair = spare.pair()
+            keys.matching_facts(pair.chain.encode(), keys.key_from_pem(pair.key.encode()))
+        except (StoreError, IssueError) as exc:
+            failed = exc
+            continue
+        ctx.file.save_pair(pair)
+        return
+    raise failed
 
 
 def _certificate(ctx: SiteContext) -> SharedCertificate:

@@ -38,7 +38,7 @@ def decide(situation: Situation) -> Decision:
         *(step for action in WRITES for step in record_steps(action, situation)),
         *_rotate_steps(seen),
         *(_adopt_steps(seen, state) if not wildcard else ()),
-        *_restore_steps(seen, state),
+        *_restore_steps(situation),
         *order,
         *take,
         *([Step("collect", because(Why.ORDER_LEFT))] if state.in_flight and not (order or wildcard) else ()),
@@ -103,12 +103,19 @@ def _rotate_steps(seen: Observation) -> list[Step]:
     return [Step("rotate", why)]
 
 
-def _restore_steps(seen: Observation, state: SiteState) -> list[Step]:
+def _has_spare(situation: Situation) -> bool:
+    """Whether a site has what is lost of the certificate that it shares, and it was not tried in vain."""
+    is_lost = situation.goal.site.is_shared and situation.seen.shared is not None
+    return is_lost and "restore" not in situation.remembered.failures
+
+
+def _restore_steps(situation: Situation) -> list[Step]:
+    seen, state = situation.seen, situation.remembered
     published, foreign = seen.published, _judged(seen, state)
     if published.is_intact:
         is_to_be_set = published.wrong_mode not in ((), state.unkept_modes)
         return [Step("restore", because(Why.KEY_MODE, *published.wrong_mode))] if is_to_be_set else []
-    if not (published.facts or seen.has_copy):
+    if not (published.facts or seen.has_copy or _has_spare(situation)):
         return []
     if published.plain and not published.facts and seen.copy_ends is None:
         # An older version has not noted it, or the copy makes no sense.
@@ -179,7 +186,8 @@ def _reasons_to_order(situation: Situation, drawn: datetime | None) -> tuple[Rea
         if _has_expired(seen):
             return because(Why.EXPIRED_COPY)
         # What can be restored is no reason to order.
-        return () if seen.has_copy or _lacks_address(situation) else because(Why.NO_CERTIFICATE)
+        is_kept = seen.has_copy or _has_spare(situation)
+        return () if is_kept or _lacks_address(situation) else because(Why.NO_CERTIFICATE)
     if mismatch := _mismatch(situation.goal, seen, seen.in_hand):
         return mismatch
     if seen.local_ca and facts.not_before > seen.at and seen.local_ca.is_valid(seen.at):

@@ -46,7 +46,8 @@ class Observation:
             that was written last; 127.0.0.1 for a site that wants none.
         local_ca: the CA of this machine; None where there is none, or the site does not need one.
         next_ca: the one that takes its place; None without a rotation.
-        shared: the certificate that the site shares; None for one with a certificate of its own.
+        shared: the certificate that the site shares; None for one with a certificate of its own. Of a shared
+            certificate that is lost: what a site still has of it.
         accountless: the CAs of a list where we have no account; given to the first site that needs them.
         ca_before: what gave the certificate before the published one (Origin.directory), where the file has
             several CAs; empty for none.

@@ -75,7 +75,7 @@ def observe(
         host=host,
         local_ca=local_ca,
         next_ca=next_ca,
-        shared=_shared(goal, shared),
+        shared=_shared(goal, shared) or (None if published.facts or copy else _spare(goal, now)),
         accountless=_accountless(goal),
         ca_before=_ca_before(goal, store, state, published),
     )
@@ -135,6 +135,17 @@ def _shared(goal: Goal, known: dict[str, Shared | None]) -> Shared | None:
         except StoreError:
             known[name] = None
     return known[name] if name is not None else None
+
+
+def _spare(goal: Goal, now: datetime) -> Shared | None:
+    """Return what a site has of a shared certificate that is lost; None for nothing, and for a site."""
+    if not goal.site.is_shared:
+        return None
+    from ..model.shared import Shared  # noqa: PLC0415  (as above)
+    from ..state.shared import spares  # noqa: PLC0415  (as above)
+
+    found = spares(goal.config, goal.site.domain, now)
+    return Shared(found[0].facts) if found else None
 
 
 def host_of(goal: Goal, state: SiteState, address: str) -> str:

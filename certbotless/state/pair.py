@@ -216,15 +216,15 @@ class Store:
                 foreign_files.refuse_unless_ours(place.path, self._certs_dir)
             return files.read(self._chain.path), files.read(self._key.path)
 
-    def pair(self, known: Mapping[str, str] | None = None) -> tuple[bytes, bytes]:
-        """Return chain and key as published.
+    def pair(self, known: Mapping[str, str] | None = None, generation: str = "") -> tuple[bytes, bytes]:
+        """Return chain and key as published; or those of another generation.
 
         Raises:
             StoreError: they cannot be read, or are not as they were published.
         """
         with files.store_errors(self._certs_dir, "read"):
             try:
-                _, found = _load(self._generation(), known)
+                _, found = _load(self._home / generation if generation else self._generation(), known)
             except _Edited as exc:
                 raise StoreError(Text("the published certificate or key has been changed")) from exc
             return found[FULLCHAIN], found[PRIVKEY]
@@ -336,6 +336,14 @@ def generations(certs_dirs: Iterable[Path]) -> Iterator[tuple[datetime, str, Pub
                 yield made, path.name, Published(*_facts_in(json.loads(files.read(path / META))))
             except (OSError, *_NONSENSE):
                 yield made, path.name, Published(None, None)
+
+
+def set_aside(certs_dirs: Iterable[Path]) -> Iterator[bytes]:
+    """Yield each chain of another tool that was set aside below these folders. Reads only."""
+    for certs_dir in certs_dirs:
+        for path in certs_dir.glob(f".certbotless/*/aside-*/{FULLCHAIN}"):
+            with contextlib.suppress(OSError):
+                yield files.read(path)
 
 
 def _is_generation(path: Path) -> bool:

@@ -4,8 +4,10 @@ shared/          the pair of each, in the folders of `pair.Store`; no server rea
 sites/_.<domain>.held/   a file for each site whose service did not come up with it, by the site's domain
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from ..base import saved
@@ -13,8 +15,8 @@ from ..base.errors import StoreError
 from ..base.files import store_errors
 from ..base.names import file_name
 from ..base.words import Text
-from ..config.settings import Config
-from ..model.certificate import Published
+from ..config.settings import Config, Site
+from ..model.certificate import LeafFacts, Origin, Published
 from ..model.memory import SavedPair, SiteState
 from ..model.renewal import renewal_moment
 from ..model.shared import Held, Shared
@@ -73,6 +75,49 @@ class SharedCertificate:
             paths = sorted(self._holds.iterdir())
         for path in paths:
             yield from _held(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """What a site has of the certificate that it shares: the facts, and where the pair is."""
+
+    facts: LeafFacts
+    origin: Origin
+    store: Store
+    generation: str
+    known: Mapping[str, str]
+
+    def pair(self) -> SavedPair:
+        """Return the pair. Raises StoreError."""
+        return SavedPair.of(*self.store.pair(self.known, self.generation), self.origin, self.facts.not_after)
+
+
+def spares(config: Config, wildcard: str, now: datetime) -> list[Spare]:
+    """Return what the sites have of a shared certificate, the last issued first: should its own be lost.
+
+    A site has a copy of its own, and one more that its service has refused. What has expired is left out.
+    """
+    found = [
+        spare
+        for site in config.sites
+        if site.certificate == wildcard
+        for spare in _spares_of(config, site)
+        if spare.facts.names == (wildcard,) and spare.facts.not_after > now
+    ]
+    return sorted(found, key=lambda spare: spare.origin.issued_at, reverse=True)
+
+
+def _spares_of(config: Config, site: Site) -> Iterator[Spare]:
+    store = Store(config.certs_dir_of(site), site.domain)
+    try:
+        state = SiteFile(config.state_dir, site.domain).load()
+    except StoreError:
+        return  # its own check reports it
+    seen = [store.look(state.generations)]
+    seen += [store.look_at(state.trial.generation, state.generations)] if state.trial else []
+    for each in seen:
+        if each.facts is not None and each.origin is not None:
+            yield Spare(each.facts, each.origin, store, each.generation, state.generations)
 
 
 def _held(path: Path) -> Iterator[Held]:
