@@ -75,6 +75,10 @@ def certified_name(text: str) -> str:
     return str(address)
 
 
+# The folder below state_dir with the certificates that sites share.
+SHARED = "shared"
+
+
 def file_name(domain: str) -> str:
     """Return the name of a domain's files. No host name has `_`, which is there for the `*` of a wildcard."""
     return domain.replace("*", "_", 1)

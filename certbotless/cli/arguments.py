@@ -216,6 +216,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
         "print a text for a report, without names and secrets"
     )
     _flag(doctor, "--probe", probe_help)
+    _flag(doctor, "--public", N_("also ask public resolvers for the names of sites that share a certificate"))
     add("notify-test")
     init = add("init", N_("the file to write (default {})"), _REFERENCES)
     _add_ca(init)
@@ -322,6 +323,15 @@ def sites_named(config: Config, domains: Sequence[str]) -> list[Site]:
             raise UsageError(Text("no site has the domain {!r}; there is {}", printable(domain, 80), known))
     chosen = {by_name[domain].domain: by_name[domain] for domain in domains}
     return list(chosen.values()) or list(config.kept)
+
+
+def with_shared(config: Config, sites: Sequence[Site]) -> list[Site]:
+    """Return what these sites share, then the sites; each once."""
+    wildcards = {site.certificate for site in sites}
+    return [
+        *(site for site in config.shared if site.domain in wildcards),
+        *(site for site in sites if not site.is_shared or site.domain not in wildcards),
+    ]
 
 
 def sites_to_run(config: Config, args: argparse.Namespace) -> list[Site]:

@@ -139,7 +139,7 @@ def _plan(source: Path | None, args: argparse.Namespace) -> int:
 
     log.set_up(logging.WARNING)
     checked = load.load(source)
-    sites = arguments.sites_named(checked, args.domains)
+    sites = arguments.with_shared(checked, arguments.sites_named(checked, args.domains))
     views = look_at(checked, sites)
     verdicts = {}
     if asked := [view for view in views if any(step.action == "adopt" for step in view.decision.steps)]:
@@ -214,10 +214,10 @@ def _doctor(source: Path | None, args: argparse.Namespace) -> int:
         words.speak("en")
 
     def say(found: finding.Finding) -> None:
-        if not args.json:
-            print(found.line, flush=True)
+        tell(found.line)
 
-    findings = run.examine(checked, raw, str(source or "-"), say, str if args.json else print)
+    tell: Callable[[str], object] = str if args.json else lambda line: print(line, flush=True)
+    findings = run.examine(checked, raw, str(source or "-"), say, tell, asks_public=args.public)
     print(finding.as_json(findings) if args.json else finding.summary(findings))
     return 1 if any(found.level == "fail" for found in findings) else 0
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..base import locks
 from ..base.errors import ConfigError, StoreError
+from ..base.names import SHARED
 from ..base.words import Text
 from ..config import checks, load
 from ..model.certificate import LeafFacts
@@ -16,7 +17,7 @@ from ..state.daemon_file import refusal
 from ..state.history import Events
 from ..state.pair import Store
 from ..state.site import SiteFile
-from .arguments import sites_named
+from .arguments import sites_named, with_shared
 
 # As many as a person reads.
 _EVENTS = 10
@@ -39,11 +40,16 @@ def find(source: Path | None, domain: str | None = None, *, has_story: bool = Tr
         checked = load.spoken(raw, path)
     except ConfigError as exc:
         certs_dir, state_dir = (Path(load.value_of_broken(raw, key)) for key in ("certs_dir", "state_dir"))
-        known = [(domain, _facts_of(domain, certs_dir, state_dir)) for domain in site.known_sites(state_dir)]
+        found = {domain: certs_dir for domain in site.known_sites(state_dir)}
+        found |= {domain: state_dir / SHARED for domain in found if domain.startswith("*.")}
+        known = [(domain, _facts_of(domain, folder, state_dir)) for domain, folder in found.items()]
         return Found(now, path, str(exc), locks.running_daemon(state_dir), known=known)
     state_dir = checked.state_dir
     pid = locks.running_daemon(state_dir)
-    views = look_at(checked, sites_named(checked, [domain] if domain is not None else []))
+    sites = sites_named(checked, [domain] if domain is not None else [])
+    if domain is not None:
+        sites = [*reversed(with_shared(checked, sites))]  # the site itself is first
+    views = look_at(checked, sites)
     # The daemon may refuse a file that is good in itself: it cannot read a secret.
     error = Text.joined("\n", refusal(state_dir, raw))
     story = _story(state_dir, views[0].site.domain) if domain is not None and has_story else None
@@ -64,6 +70,7 @@ def find(source: Path | None, domain: str | None = None, *, has_story: bool = Tr
         # A daemon that runs has read them; it may have them from systemd.
         warnings=[] if pid is not None else checks.unreadable(checked),
         story=story,
+        users=checked.users,
     )
 
 

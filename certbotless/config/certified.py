@@ -101,7 +101,8 @@ def _of_shared(
         places: list[tuple[Path, str | None]] = [(("sites", i, "domain"), domains[i])]
         places += [(("sites", i, "names", j), name) for j, name in enumerate(names[i])]
         for path, name in places:
-            if name is not None and (name[0] == "*" or name.partition(".")[2] != wildcard[2:]):
+            # That it covers the domain already is a fault of its own (load).
+            if name not in (None, wildcard) and (name[0] == "*" or name.partition(".")[2] != wildcard[2:]):
                 form = N_("{!r} is not covered by {!r}, which is for one label in front of {}")
                 yield doc.fault(path, Text(form, name, wildcard, wildcard[2:]))
         zone = site.get("zone")

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from .. import CHECKOUT
 from ..base.checked import Model, at_least_one, if_given, or_one
-from ..base.names import is_address
+from ..base.names import SHARED, is_address
 from ..base.words import Language, Text
 from . import values
 from .credentials import CredentialsValue, ExternalId, RoleArn
@@ -378,12 +378,12 @@ class Config(_Section):
     @property
     def account_keeper(self) -> str:
         """The domain of the first that orders at public CAs: it has the accounts made. Empty for none."""
-        return next((each.domain for each in self.kept if not each.is_local and not each.certificate), "")
+        return next((each.certificate or each.domain for each in self.sites if not each.is_local), "")
 
     @property
     def shared_dir(self) -> Path:
         """The folder of the certificates that sites share; no server reads there."""
-        return self.state_dir / "shared"
+        return self.state_dir / SHARED
 
     def certs_dir_of(self, site: Site) -> Path:
         """Return the folder of the site's pair."""

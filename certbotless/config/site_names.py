@@ -74,6 +74,11 @@ def shared_name(text: str) -> str:
         raise ValueFault(
             Text("{!r} is not a wildcard", text), hint=Text("write one that covers the site: *.{}", name)
         )
+    if "." not in name.removeprefix("*."):
+        # OpenSSL and browsers match no host with it (RFC 6125 section 7.2).
+        raise ValueFault(
+            Text("clients do not accept {!r}", name), hint=Text("put a domain of two labels behind the *")
+        )
     return name
 
 

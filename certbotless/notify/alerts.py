@@ -9,6 +9,7 @@ twice, and none that still matters is lost.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Literal
 
 from ..base.checked import Model
@@ -94,7 +95,8 @@ def conditions(
         problems |= {f"{domain} {fact}": problem for fact, problem in found.items()}
         right |= {f"{domain} {fact}" for fact in _ALL_FACTS - found.keys() - _open(view, found, met)}
         facts, origin = view.seen.published.facts, view.seen.published.origin
-        if view.state != "ok" or facts is None or origin is None:
+        # A certificate that sites share is reported once, as what it is.
+        if view.state != "ok" or facts is None or origin is None or view.site.certificate:
             continue
         if now - origin.issued_at < NEW and is_believable(origin.issued_at, now):
             note = view.stand_in.spoken if view.stand_in else ""
@@ -122,9 +124,10 @@ def problems_of(view: View, met: ClientFacts | None) -> dict[str, Problem]:
             found.setdefault("order", Problem(step.spoken_wait_reason, retry_at=step.wait_until))
     if view.seen.refused is not None:
         found.setdefault("rollback", Problem(_("the service did not come up with the new certificate")))
-    if facts is not None and facts.ends_soon(now):
+    shared = view.seen.shared.facts if view.seen.shared else None
+    if facts is not None and facts.ends_soon(now) and facts != shared:
         found["expiry"] = Problem(
-            _end_of(facts, now), _("the reason: certbotless status {}").format(view.site.domain)
+            _end_of(facts, now), _("the reason: certbotless status {}").format(quote(view.site.domain))
         )
     if met is not None and not met.is_well:
         found["client"] = Problem(_(met.text), _("certbotless doctor says what to do"))

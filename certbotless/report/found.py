@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..base.times import rfc3339
 from ..base.words import N_
+from ..config.settings import Site
 from ..model.certificate import LeafFacts
 from ..model.memory import Failure, KeptEvent
 from ..model.view import View, Visits, facts_of
@@ -41,7 +42,9 @@ class Found:
         notify: the object of `status --json` about the receivers; None where there are none.
         notify_failure: the newest failure of a receiver.
         warnings: each secret that cannot be read, where no daemon runs that has read it.
-        story: only where one site was asked for, and the file is good.
+        story: only where one site was asked for, and the file is good. Then `views` has this site, and after
+            it the certificate that it shares, if it shares one.
+        users: the sites that share each certificate, by its wildcard.
     """
 
     at: datetime
@@ -56,15 +59,12 @@ class Found:
     notify_failure: Failure | None = None
     warnings: Sequence[str] = ()
     story: Story | None = None
+    users: Mapping[str, Sequence[Site]] = field(default_factory=dict)
 
     @property
     def local_ca(self) -> LocalCa | None:
         """The CA of this machine; None where there is none, or no site needs it."""
         return next((view.seen.local_ca for view in self.views if view.seen.local_ca), None)
-
-    def users_of(self, wildcard: str) -> list[str]:
-        """Return the domains of the sites that share this certificate."""
-        return [view.site.domain for view in self.views if view.site.certificate == wildcard]
 
     @property
     def next_ca(self) -> LocalCa | None:
@@ -80,7 +80,9 @@ class Found:
 
     def to_plain(self) -> dict[str, Any]:
         """Return the object of `status --json`; its keys are a contract (docs/files.md)."""
-        known = (unseen_site_json(domain, self.why_unseen, facts) for domain, facts in self.known)
+        known = [unseen_site_json(domain, self.why_unseen, facts) for domain, facts in self.known]
+        shared = {view.site.domain: view for view in self.views if view.site.is_shared}
+        certificates = [*(site_json(view, None) for view in shared.values()), *filter(_is_shared, known)]
         ca = self.local_ca
         return {
             "version": __version__,
@@ -90,20 +92,24 @@ class Found:
             "notify": self.notify,
             "local_ca": local_ca_json(ca, self.next_ca) if ca else None,
             "certificates": [
-                shared_json(view, self.users_of(view.site.domain))
-                for view in self.views
-                if view.site.is_shared
+                shared_json(each, [site.domain for site in self.users.get(each["domain"], ())])
+                for each in certificates
             ],
             "sites": [
                 *(
-                    site_json(view, facts_of(view, self.visits))
+                    site_json(view, facts_of(view, self.visits), shared.get(view.site.certificate or ""))
                     for view in self.views
                     if not view.site.is_shared
                 ),
-                *known,
+                *(each for each in known if not _is_shared(each)),
             ],
         }
 
     def to_json(self) -> str:
         """Return the text of `status --json`."""
         return json.dumps(self.to_plain(), indent=2)
+
+
+def _is_shared(entry: Mapping[str, Any]) -> bool:
+    """Whether it is of a certificate that sites share, and of no site."""
+    return str(entry["domain"]).startswith("*.")

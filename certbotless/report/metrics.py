@@ -25,6 +25,7 @@ from .status_json import Seen, served_of
 __all__ = ["TYPE", "text"]
 
 _STATES = ("ok", "pending", "failing")
+_SHARED_WELL = "1 if the certificate that sites share is valid, and was renewed in time or is being renewed."
 _WELL = (
     "1 if the site is ok, waits only for a window, or is being renewed while the certificate in use is"
     " valid and served; 0 also before the first check."
@@ -45,10 +46,16 @@ def text(seen: Seen, visits: Visits, now: datetime, *, is_looking: bool, is_refu
         "config_refused", "1 while the daemon refuses an edit of the configuration file.", is_refused
     )
     for domain, view in seen.views.items():
+        if view.site.is_shared:
+            _add_shared(families, view)
+            continue
         _add_site(families, view, seen.well_at.get(domain))
         _add_client(families, view, visits)
     for domain in seen.unseen:
-        families.add("site_well", _WELL, False, domain=domain)
+        if domain.startswith("*."):
+            families.add("shared_well", _SHARED_WELL, False, certificate=domain)
+        else:
+            families.add("site_well", _WELL, False, domain=domain)
     _add_orders_left(families, seen, now)
     return generate_latest(families).decode()
 
@@ -87,18 +94,40 @@ def _add_site(families: _Families, view: View, ok_at: datetime | None) -> None:
         ("next_renewal", "When the certificate is due for renewal.", view.decision.next_renewal),
     ):
         families.add(f"{name}_timestamp_seconds", about, at, domain=domain)
+    _add_failed(families, "failed_attempts", view, domain=domain)
+    # A name that is there twice, for two ports, has one sample: the first.
+    for name, state in {each.name: each.state for each in reversed([*served_of(view)])}.items():
+        if state != "unproved":
+            about = "1 if the target used the certificate on disk at the last check."
+            families.add("served_matches_disk", about, state == "serving", domain=domain, target=name)
+
+
+def _add_shared(families: _Families, view: View) -> None:
+    """Add a certificate that sites share; the samples of a site are of what it has on disk."""
+    name, facts = view.site.domain, view.seen.published.facts
+    families.add("shared_well", _SHARED_WELL, view.is_well, certificate=name)
+    begin, end = (facts.not_before, facts.not_after) if facts else (None, None)
+    for about_what, about, at in (
+        ("certificate_not_before", "From when the certificate that sites share is valid.", begin),
+        ("certificate_not_after", "When the certificate that sites share expires.", end),
+        (
+            "next_renewal",
+            "When the certificate that sites share is due for renewal.",
+            view.decision.next_renewal,
+        ),
+    ):
+        families.add(f"shared_{about_what}_timestamp_seconds", about, at, certificate=name)
+    _add_failed(families, "shared_failed_attempts", view, certificate=name)
+
+
+def _add_failed(families: _Families, name: str, view: View, **labels: str) -> None:
     failed = Counter({"look": len(view.decision.problems)})
     for key, failure in view.standing_failures.items():
         if not failure.is_waiting:
             failed[fact_of(key)] += failure.count
     for kind in get_args(Fact):
         about = "Attempts of this kind that failed in a row; 0 after one succeeds."
-        families.add("failed_attempts", about, failed[kind], domain=domain, kind=kind)
-    # A name that is there twice, for two ports, has one sample: the first.
-    for name, state in {each.name: each.state for each in reversed([*served_of(view)])}.items():
-        if state != "unproved":
-            about = "1 if the target used the certificate on disk at the last check."
-            families.add("served_matches_disk", about, state == "serving", domain=domain, target=name)
+        families.add(name, about, failed[kind], **labels, kind=kind)
 
 
 def _add_orders_left(families: _Families, seen: Seen, now: datetime) -> None:
@@ -107,10 +136,12 @@ def _add_orders_left(families: _Families, seen: Seen, now: datetime) -> None:
         next_order(now, seen.config.cas[0].url, view.site.all_names, view.seen.in_hand, view.remembered)
         for view in views
     )
-    domains = [view.site.domain for view in views]
-    for domain, left in zip(domains, orders_left_for_each(seen.ledger, planned), strict=True):
-        about = "Orders that certbotless' own limits allow now."
-        families.add("orders_left", about, left, domain=domain)
+    about = "Orders that certbotless' own limits allow now."
+    for view, left in zip(views, orders_left_for_each(seen.ledger, planned), strict=True):
+        if view.site.is_shared:
+            families.add("shared_orders_left", about, left, certificate=view.site.domain)
+        else:
+            families.add("orders_left", about, left, domain=view.site.domain)
 
 
 def _add_client(families: _Families, view: View, visits: Visits) -> None:

@@ -1,12 +1,12 @@
 """What `plan` shows: for each site what would be done and why, and how much that is. Pure: views -> text."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ..base.errors import printable
 from ..base.times import moment
 from ..base.words import N_, _
 from ..config.settings import Target
-from ..model.decision import CONFIRM_OF, WRITES, Step
+from ..model.decision import CONFIRM_OF, WRITES, Step, is_order
 from ..model.reason import Why
 from ..model.view import View
 from .status_json import by_api
@@ -40,20 +40,23 @@ def text_of(views: Sequence[View], verdicts: Mapping[str, str] | None = None) ->
         verdicts: on certificates of other tools, by domain.
     """
     lines, changes = list[str](), 0
+    coming = {v.site.domain for v in views if v.site.is_shared and any(map(is_order, _due(v)))}
     for view in views:
         domain, steps = view.site.domain, view.decision.steps
         lines += [
             _("{}: cannot be checked: {}").format(domain, _(problem.advice))
             for problem in view.decision.problems
         ]
-        follow = [*_following(view)]
+        follow = [*_following(view, coming)]
         said = [_would(step, view, (verdicts or {}).get(domain)) for step in steps]
+        if is_next := _takes_next(view, coming):
+            said.append(_("would use the next {} when it is issued").format(view.site.certificate))
         said += [_("then {}").format(_doing(target)) for target in follow]
         if said:
             lines.append(_("{}: {}").format(domain, _("; ").join(said)))
         elif not view.decision.problems:
             lines.append(_("{}: nothing to do").format(domain))
-        changes += sum(step.action not in _READING for step in steps) + len(follow)
+        changes += sum(step.action not in _READING for step in steps) + is_next + len(follow)
     count = sum(not view.site.is_shared for view in views)
     sites = _("{} site") if count == 1 else _("{} sites")
     counted = {0: _("no changes"), 1: _("{} change")}.get(changes, _("{} changes"))
@@ -66,9 +69,18 @@ def warnings_of(views: Sequence[View]) -> list[str]:
     return [f"{view.site.domain}: {note}" for view in views if (note := by_api(view))]
 
 
-def _following(view: View) -> Iterator[Target]:
+def _due(view: View) -> list[str]:
+    return [step.action for step in view.decision.steps if step.is_due(view.seen.at)]
+
+
+def _takes_next(view: View, coming: Collection[str]) -> bool:
+    """Whether the site has what it shares, and another one is to be requested, which it will take."""
+    return view.site.certificate in coming and all(step.action != "take" for step in view.decision.steps)
+
+
+def _following(view: View, coming: Collection[str]) -> Iterator[Target]:
     """Yield the targets that get the certificate which is to be requested."""
-    if any(step.action in ("order", "take") for step in view.decision.steps):
+    if _takes_next(view, coming) or any(step.action in ("order", "take") for step in view.decision.steps):
         planned = {step.target for step in view.decision.steps}
         yield from (target for target in view.site.deploy if target.name not in planned)
 

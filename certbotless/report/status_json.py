@@ -66,10 +66,14 @@ def by_api(view: View) -> str:
 
 
 def headline(views: Sequence[View], busy: int) -> str:
-    """Return one line about all sites; a run is at work on `busy` more."""
-    counts = Counter("renewing" if view.is_renewing else view.state for view in views)
+    """Return one line about all sites; a run is at work on `busy` more.
+
+    A certificate that sites share is none of them: it is named where it is not well.
+    """
+    counts = Counter("renewing" if v.is_renewing else v.state for v in views if not v.site.is_shared)
     parts = [f"{counts[name]} {name}" for name in ("ok", "renewing", "pending", "failing") if counts[name]]
     parts += [f"{busy} running"] if busy else []
+    parts += [f"{v.site.domain} {v.state}" for v in views if v.site.is_shared and not v.is_well]
     coming = [(at, v.site.domain) for v in views if (at := v.decision.next_renewal) is not None]
     if coming:
         at, domain = min(coming)
@@ -141,9 +145,17 @@ def served_of(view: View) -> Iterator[Served]:
             yield Served(place.name, state, leaf, place.where)
 
 
-def site_json(view: View, met: ClientFacts | None) -> dict[str, Any]:
-    """Return the entry of a site; `met` is what a client met there."""
-    failure, renewal = view.last_failure, view.decision.next_renewal
+def site_json(view: View, met: ClientFacts | None, shared: View | None = None) -> dict[str, Any]:
+    """Return the entry of a site.
+
+    Args:
+        met: what a client met there.
+        shared: of the certificate that it shares: that no other one comes is an error of its sites too.
+    """
+    failure, renewal = (
+        view.last_failure or (shared.last_failure if shared else None),
+        view.decision.next_renewal,
+    )
     published = view.seen.published
     facts = published.facts
     return unseen_site_json(view.site.domain, view.reason) | {
@@ -182,14 +194,13 @@ def _cas_json(view: View) -> Iterator[dict[str, Any]]:
         }
 
 
-def shared_json(view: View, used_by: Sequence[str]) -> dict[str, Any]:
-    """Return the entry of a certificate that these sites share."""
-    entry = site_json(view, None)
+def shared_json(entry: Mapping[str, Any], used_by: Sequence[str]) -> dict[str, Any]:
+    """Return the entry of a certificate that these sites share, from what it would be as a site."""
     facts = {key: None for key in ("names", "sha256", "issuer", "not_before", "not_after")}
     facts |= {key: (entry["certificate"] or {}).get(key) for key in facts}
     keys = ("state", "reason", "next_renewal", "last_error", "cas")
     others = {key: entry[key] for key in keys if key in entry}
-    return {"name": view.site.domain, **others, **facts, "used_by": [*used_by]}
+    return {"name": entry["domain"], **others, **facts, "used_by": [*used_by]}
 
 
 def _address_json(view: View, type_: str) -> dict[str, Any]:

@@ -31,19 +31,27 @@ def page(
         reasons: of the states, for people, by domain; without one the page has that of `status`.
         share: the URL where clients get the root of the local CA; empty where there is none.
     """
-    sites = sorted(status["sites"], key=lambda site: [*_STATES].index(site["state"]))
+    sites = sorted(status["sites"], key=_gravity)
     faults = [*([_("an edit is refused")] if status["config"]["error"] else []), *stale]
+    shared = sorted(status["certificates"], key=_gravity)
+    troubled = [f"{each['name']} {_(each['state'])}" for each in shared if each["state"] != "ok"]
     return _TEMPLATE.render(
         status=status,
         sites=sites,
-        title=_title(sites, faults),
-        worst="failing" if faults else sites[0]["state"],
+        shared=shared,
+        errors={each["name"]: each["last_error"] for each in shared},
+        title=_title(sites, [*faults, *troubled]),
+        worst="failing" if faults else min([sites[0], *shared], key=_gravity)["state"],
         stale=stale,
         reasons=defaultdict(str, reasons),
         share=share,
         language=words.language(),
         now=now,
     )
+
+
+def _gravity(entry: Mapping[str, Any]) -> int:
+    return [*_STATES].index(entry["state"])
 
 
 def _title(sites: Sequence[Mapping[str, Any]], faults: Sequence[str]) -> str:

@@ -92,9 +92,10 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
             if entries
             else Group(*error)
         )
-    (view,) = found.views
+    view, *shared = found.views
     site = _one_site(view, found, found.story, screen)
-    head = Group(*above, *site, *daemon, *_root(found), "", Styled(_("The last attempt"), "bold"))
+    below = [drawing for each in shared for drawing in ("", *_card(_entry(each, found), screen))]
+    head = Group(*above, *site, *below, *daemon, *_root(found), "", Styled(_("The last attempt"), "bold"))
     attempt = _attempt_lines(found.story)
     if is_watched:
         room = screen.height - len(screen.render_lines(head))
@@ -136,7 +137,7 @@ def _entry(view: View, found: Found) -> _Entry:
 
 
 def _sharers(site: Site, found: Found) -> str:
-    count = len(found.users_of(site.domain))
+    count = len(found.users.get(site.domain, ()))
     return (_("{} site") if count == 1 else _("{} sites")).format(count)
 
 

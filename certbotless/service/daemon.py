@@ -199,7 +199,8 @@ class Daemon:
     def _publish(self, check: Check, views: Sequence[View]) -> None:
         """Show what a check has found in systemd, on the status page and, if it is in force, by messages."""
         config = check.config
-        line = status_json.headline(views, len(config.kept) - len(views))
+        seen = {view.site.domain for view in views}
+        line = status_json.headline(views, sum(site.domain not in seen for site in config.sites))
         if refused := self._source.refused:
             line = f"{line}; an edit is refused: {refused[0]}"
         if line != self._headline:

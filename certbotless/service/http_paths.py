@@ -134,6 +134,7 @@ class Web:
             known=[(domain, None) for domain in seen.unseen],
             why_unseen=_UNSEEN,
             notify=history.to_json() if history else None,
+            users=seen.config.users,
         )
 
     def _not_well(self, seen: Seen) -> str:

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -85,14 +85,27 @@ def run(
     outside = wiring.build(config, clock, settled_before(known), learn)
     to = _receivers(config) if tells and config.notify else []
     privileges.become_owner(config.state_dir, config.certs_dirs)
+    by_domain = {site.domain: site for site in sites}
+    _announce(config, by_domain, intent, say)
     with (
-        _recorded(AttemptLogs(config.state_dir, lambda domain: _head(config, domain, intent), redact)),
+        _recorded(
+            AttemptLogs(config.state_dir, lambda domain: _head(config, by_domain[domain], intent), redact)
+        ),
         ends_in_time(config.longest_run, clock),
     ):
         outcomes = act.run(config, sites, outside, intent, tell)
     if to and not clock.is_stopped and running_daemon(config.state_dir) is None:
         send_messages(config, to, redact, clock, outside.fingerprints)
     return 0 if all(_is_well(outcome, intent) for outcome in outcomes) else 1
+
+
+def _announce(config: Config, domains: Collection[str], intent: Intent, say: Callable[[str], None]) -> None:
+    """Say which certificates that sites share are to be renewed."""
+    is_renewal = intent.renew_since is not None and not intent.only_rehearse
+    for wildcard, users in config.users.items():
+        if is_renewal and wildcard in domains:
+            form = _("renews {} for {} site") if len(users) == 1 else _("renews {} for {} sites")
+            say(form.format(wildcard, len(users)))
 
 
 @contextmanager
@@ -190,7 +203,7 @@ def _recorded(logs: AttemptLogs) -> Iterator[None]:
         logs.close()
 
 
-def _head(config: Config, domain: str, intent: Intent) -> list[str]:
+def _head(config: Config, site: Site, intent: Intent) -> list[str]:
     """Return the command and the configuration of the site, with references in place of secrets."""
     asked = [
         "--once" if intent.renew_since is None else "--renew-now",
@@ -200,5 +213,5 @@ def _head(config: Config, domain: str, intent: Intent) -> list[str]:
     ]
     return [
         f"asked for: {' '.join(asked)}",
-        *as_yaml.lines(config, next(site for site in config.kept if site.domain == domain)),
+        *as_yaml.lines(config, site),
     ]

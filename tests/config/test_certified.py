@@ -94,6 +94,14 @@ SHARING = "certificate: '*.sweetlove.top'"
     ("keys", "fault"),
     [
         ({"site": "certificate: sweetlove.top"}, "sites[0].certificate: 'sweetlove.top' is not a wildcard"),
+        (
+            {"site": "certificate: '*.lan'\n    ca: local"},
+            "sites[0].certificate: clients do not accept '*.lan'",
+        ),
+        (
+            {"site": f"{SHARING}\n    names: ['*.sweetlove.top']"},
+            "sites[0].names[0]: '*.sweetlove.top' covers 'devbox.sweetlove.top' already",
+        ),
         ({"site": "certificate: '*.other.top'"}, "sites[0].domain: 'devbox.sweetlove.top' is not covered by"),
         (
             {"site": f"{SHARING}\n    names: [a.b.sweetlove.top]"},

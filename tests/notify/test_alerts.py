@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import sharing
 from support.conditions import BROKEN, DEPLOY, DOMAIN, HOST, OVER, broken
 from support.receivers import DAY, MINUTE, Reader
 from support.views import FACTS, NOTHING, NOW, ORIGIN, failure, said, site, view
@@ -15,6 +16,7 @@ from certbotless.model.certificate import Published
 from certbotless.model.decision import Step
 from certbotless.model.memory import SiteState
 from certbotless.model.reason import Why, because
+from certbotless.model.shared import Shared
 from certbotless.model.view import ClientFacts, View, digest_of_visit
 from certbotless.notify import alerts
 from certbotless.notify.alerts import Sent
@@ -423,3 +425,38 @@ def test_a_refused_edit_is_told_without_a_site(reader: Reader) -> None:
     assert told == ["an edit of the configuration is refused"]
     assert "c.yaml:3:1" in reader.messages[0].body
     assert reader.look(view(), looks=3) == ["solved: an edit of the configuration is refused"]
+
+
+# --- a certificate that sites share -------------------------------------------------------------------------
+
+
+@pytest.mark.row(124)
+def test_a_shared_certificate_that_fails_is_one_problem_and_not_one_for_each_site(reader: Reader) -> None:
+    """Also when it ends soon; and when it has come, that is said once."""
+    many = sharing.sharers(count=20)
+    assert reader.look(sharing.failing(), *many, looks=5) == [f"{sharing.WILDCARD}: no new certificate"]
+    ending = sharing.near_its_end()
+    late = sharing.sharers(facts=ending, count=20, shared=Shared(ending))
+    told = reader.look(sharing.failing(ending), *late, looks=5)
+    assert told == [f"{sharing.WILDCARD}: its certificate ends soon"]
+    assert f"certbotless status '{sharing.WILDCARD}'" in reader.messages[-1].body
+
+    fresh = sharing.published(replace(sharing.FACTS_OF_ALL, sha256="cd" * 32))
+    new = replace(fresh, origin=replace(ORIGIN, issued_at=reader.now), previous="the one before")
+    unit, *sites = (
+        replace(each, seen=replace(each.seen, published=new, shared=Shared(new.facts)))
+        for each in (sharing.unit(), *many)
+    )
+    assert reader.look(unit, *sites, looks=5) == [
+        f"{sharing.WILDCARD}: certificate renewed",
+        f"{sharing.WILDCARD}: solved: its certificate ends soon (and 1 more)",
+    ]
+
+
+def test_a_site_that_is_kept_from_it_says_itself_that_its_own_ends_soon(reader: Reader) -> None:
+    own = replace(sharing.near_its_end(), sha256="ef" * 32)
+    held = Step("take", because(Why.SHARED, sharing.WILDCARD), wait_until=NOW + DAY, wait_why=said("no")[0])
+    kept = sharing.sharers(held, facts=own, shared=Shared(sharing.FACTS_OF_ALL))
+    assert reader.look(sharing.unit(), *kept[:1], looks=5) == [
+        f"{sharing.NAMES[0]}: its certificate ends soon"
+    ]

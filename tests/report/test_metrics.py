@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support import sharing
 from support.pages import Reading
 from support.showing import config_of, remember_visit, views_at
 from support.views import FACTS, IN_WINDOW, NOTHING, NOW, SITE, failure, said, site, view
@@ -64,8 +65,8 @@ def promtool(*check: str, text: str = "") -> str:
 
 @pytest.fixture
 def whole(tmp_path: Path) -> str:
-    """Every metric that there is, of three sites."""
-    views = views_at(NOW)
+    """Every metric that there is, of three sites and a certificate that others share."""
+    views = [*views_at(NOW), sharing.unit()]
     remember_visit(tmp_path, views[0])
     return text_of(*views, visits=client_visit.remembered(tmp_path), well_at={views[0].site.domain: NOW})
 
