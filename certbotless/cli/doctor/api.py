@@ -42,16 +42,17 @@ def examine(case: Case, zones: Zones, sites: Sequence[tuple[Site, SiteState]]) -
 
 def _zones_of(case: Case, zones: Zones, site: Site, state: SiteState) -> dict[str, bool]:
     """Return the zones that the key must change for a site, and whether for address records too."""
+    domain = site.domain.removeprefix("*.")
     try:
-        own = site.zone or state.zone or zones.find(site.domain)
+        own = site.zone or state.zone or zones.find(domain)
     except DnsError as exc:
         if isinstance(exc, ZoneForbidden):
-            case.lacking.add(likely_zone(site.domain))
-        _tell(case, exc, "zone", site.domain)
+            case.lacking.add(likely_zone(domain))
+        _tell(case, exc, "zone", domain)
         return {}
     case.zones[site.domain] = own
     needed = {own: True} if any(map(site.names_with, site.rules)) else {}
-    if site.is_local:
+    if site.is_local or site.certificate:
         return needed
     aliases = Aliases(
         case.servers, lambda alias, _: state.alias_zones.get(alias) or zones.find(alias), zones.open

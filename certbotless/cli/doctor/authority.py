@@ -135,7 +135,9 @@ def _caa_at(
             case.fail("CAA", about, text, _("add in the Alidns console: {}").format(_pin(owner, tag, seen)))
         return
     pin = (
-        _("; to allow only this account: {}").format(_pin(site.domain, "issue", seen))
+        _("; to allow only this account: {}").format(
+            _pin(site.domain.removeprefix("*."), "issuewild" if site.is_shared else "issue", seen)
+        )
         if seen.caa_identities
         else ""
     )

@@ -120,10 +120,12 @@ class Resolvers:
         self._public = [Server(at, at, is_resolver=True) for at in PUBLIC_RESOLVERS]
         self._system = [Server(at, at, is_resolver=True) for at in system_resolvers()]
 
-    def ask(self, fqdn: str, wanted: str, zone: str) -> None:
-        """Test what each resolver gives for a name."""
+    def ask(self, fqdn: str, wanted: str, zone: str, *, is_private: bool = False) -> None:
+        """Test what each resolver gives for a name; a public one is not asked for a private name."""
         if self._system:
             self._ask_system(fqdn, wanted, zone)
+        if is_private:
+            return
         check, asked = "public resolver", tuple(self._public)
         for server, answer in zip(asked, ask_all(asked, fqdn, "A"), strict=True):
             about = _("{} of {}").format(server.name, fqdn)

@@ -65,7 +65,7 @@ def probe(config: Config, clock: Clock, say: Say, tell: Say) -> bool:
     Raises:
         CertbotlessError: no site has a zone at Aliyun DNS, or a secret cannot be read.
     """
-    sites = [site for site in config.sites if site.needs_zone]
+    sites = [site for site in config.kept if site.needs_zone]
     if not sites:
         raise CertbotlessError(
             Text("no site of this file has a zone at Aliyun DNS, so there is nothing to ask"),
@@ -158,7 +158,7 @@ class _ZoneProbe:
             self._ask("DescribeDomainRecords", f"PageSize={size}", DomainName=zone, PageSize=str(size))
         names = {
             name.removeprefix("*.")
-            for site in self._config.sites
+            for site in self._config.kept
             if site.needs_zone
             for name in site.all_names
         }

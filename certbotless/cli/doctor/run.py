@@ -29,7 +29,7 @@ from ...world.dns.alidns import AlidnsAccount
 from ...world.keys.access import ApiAccess
 from ...world.keys.way import way_to_dns
 from ...world.lan.address import address_now
-from . import api, authority, credentials, local, machine, naming, service
+from . import api, authority, credentials, local, machine, naming, private, service
 from .finding import Case, Finding
 
 # The API refuses a call whose time is about so far off.
@@ -43,6 +43,8 @@ def examine(
     path: str,
     say: Callable[[Finding], None],
     tell: Callable[[str], object] = str,
+    *,
+    asks_public: bool = False,
 ) -> list[Finding]:
     """Test everything that can break, and return what was found.
 
@@ -51,6 +53,7 @@ def examine(
         path: its file.
         say: is given each finding at once.
         tell: is given what a person pastes elsewhere, at the end.
+        asks_public: whether public resolvers may learn the names of sites that share a certificate.
     """
     case = Case(config, SystemClock(), say)
     access = _configuration(case, path)
@@ -70,12 +73,14 @@ def examine(
         case.fail("state", "ledger", entries.message, entries.hint)
     resolvers, targets = naming.Resolvers(case), service.Targets(case)
     for view in views:
-        _names(case, view, resolvers)
-        if not view.site.is_local:
+        _names(case, view, resolvers, is_private=view.site.certificate is not None and not asks_public)
+        if not view.site.is_local and not view.site.certificate:
             _certificate(case, view, entries)
         if config.certs_dir_of(view.site) in writable and service.certificate(case, view):
             for target in view.site.deploy:
                 targets.examine(view, target)
+    if config.users:
+        private.examine(case, () if isinstance(entries, StoreError) else entries, asks_public=asks_public)
     if text := credentials.policy(case):
         tell(text)
     return case.findings
@@ -137,9 +142,9 @@ def _daemon(case: Case, raw: bytes) -> None:
 
 
 def _sites(case: Case) -> list[tuple[Site, SiteState]]:
-    """Return the sites whose state can be read."""
+    """Return what has a certificate, sites and what they share, where its state can be read."""
     found = []
-    for site in case.config.sites:
+    for site in case.config.kept:
         try:
             found.append((site, SiteFile(case.config.state_dir, site.domain).load()))
         except StoreError as exc:
@@ -194,8 +199,12 @@ def _difference(ahead: timedelta, whose: str) -> str:
     return form.format(abs(ahead.total_seconds()), whose)
 
 
-def _names(case: Case, view: View, resolvers: naming.Resolvers) -> None:
-    """Test the address, and the records: at name servers, or in the API's list where none speaks for it."""
+def _names(case: Case, view: View, resolvers: naming.Resolvers, *, is_private: bool) -> None:
+    """Test the address, and the records: at name servers, or in the API's list where none speaks for it.
+
+    Args:
+        is_private: whether no public resolver may learn the names.
+    """
     site = view.site
     zone = case.zones.get(site.domain, "")
     servers, listed = case.speaking.get(zone), case.readable.get(zone)
@@ -216,7 +225,7 @@ def _names(case: Case, view: View, resolvers: naming.Resolvers) -> None:
             else:
                 is_shown = listed is not None and naming.listed_record(case, site, fqdn, wanted, listed)
             if is_shown and rule.version == 4:
-                resolvers.ask(fqdn, wanted, zone)
+                resolvers.ask(fqdn, wanted, zone, is_private=is_private)
 
 
 def _reach(case: Case, site: Site, rule: AddressRule, address: str) -> None:

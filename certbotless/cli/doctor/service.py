@@ -29,8 +29,13 @@ _LEAST_ROOM_BYTES = 1 << 20
 
 def folders(case: Case) -> set[Path]:
     """Test whether we may write what we remember and what we publish; return each certs_dir where we may."""
-    _folder(case, "state_dir", case.config.state_dir)
-    return {folder for folder in sorted(case.config.certs_dirs) if _folder(case, "certs_dir", folder)}
+    has_state = _folder(case, "state_dir", case.config.state_dir)
+    shared = case.config.shared_dir
+    # The first run makes it.
+    found = {shared} if has_state and not os.path.lexists(shared) else set[Path]()
+    return found | {
+        each for each in sorted(case.config.certs_dirs - found) if _folder(case, "certs_dir", each)
+    }
 
 
 def _folder(case: Case, check: str, folder: Path) -> bool:
@@ -69,7 +74,9 @@ def _folder(case: Case, check: str, folder: Path) -> bool:
 def certificate(case: Case, view: View) -> bool:
     """Whether a certificate is published that a service could serve."""
     domain, published, facts = view.site.domain, view.seen.published, view.seen.published.facts
-    renewal = next((step for step in view.decision.steps if step.action == "order"), None)
+    if view.site.certificate and facts is None and not (view.seen.shared and view.seen.shared.facts):
+        return False  # what it shares is not there yet, which is reported of that
+    renewal = next((step for step in view.decision.steps if step.action in ("order", "take")), None)
     failed = view.standing_failures.get("order")
     said = _(" (the last order: {})").format(_(failed.advice)) if failed is not None else ""
     days = (facts.not_after - case.clock.now()) / timedelta(days=1) if facts else 0

@@ -7,7 +7,7 @@ import base64
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
@@ -191,6 +191,21 @@ def checked_facts(chain_pem: bytes, key: CertificateKey, names: Sequence[str], n
             hint=Text("set this machine's clock"),
         )
     return facts
+
+
+def logged_names(chain_pem: bytes) -> tuple[tuple[str, ...], datetime]:
+    """Return the names of a certificate that public logs hold, and from when on it is valid.
+
+    It says so itself, by the promises of logs that a public CA writes into it (RFC 6962 section 3.3); without
+    these, or where it is no certificate, there are no names.
+    """
+    try:
+        with _chain_errors():
+            leaf = _load_chain(chain_pem)[0]
+            is_logged = _extension(leaf, x509.PrecertificateSignedCertificateTimestamps) is not None
+            return _facts(leaf).names if is_logged else (), leaf.not_valid_before_utc
+    except IssueError:
+        return (), datetime.max.replace(tzinfo=UTC)
 
 
 def _load_chain(chain_pem: bytes) -> list[x509.Certificate]:

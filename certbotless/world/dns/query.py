@@ -32,6 +32,8 @@ QUERY_TIMEOUT_S = 2.0
 _MOST_AT_ONCE = 96
 
 _THREADS = Threads(256)
+# A label that no zone has.
+_NOBODY = "_certbotless-doctor-nobody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,31 @@ def _ask_one(server: Server, fqdn: str, rdtype: str) -> Answer:
     )
     may_be_old = bool(reply.flags & dns.flags.RA) and not claims_it
     return Answer(values, has_authority, exists=reply.rcode() != dns.rcode.NXDOMAIN, may_be_old=may_be_old)
+
+
+def lists_names(server: Server, zone: str) -> str:
+    """Return how a server gives every client all names of its zone: ``AXFR``, ``NSEC``, or empty for not.
+
+    Takes as long as two answers. A server that does not answer shows nothing.
+
+    Source: RFC 5936 (AXFR); RFC 4034 section 4, and RFC 9824: an NSEC record whose next name is right behind
+    its own leads nowhere.
+    """
+    try:
+        transfer = dns.message.make_query(zone, "AXFR")
+        reply = exchange(transfer, replace(server, is_tcp=True), time.monotonic() + server.timeout_s)
+        if reply.rcode() == dns.rcode.NOERROR and sum(map(len, reply.answer)) > 1:
+            return "AXFR"
+    except (dns.exception.DNSException, EOFError, OSError) as exc:
+        logger.debug("dns.no_answer server=%s fqdn=%s error=%s", server.name, zone, type(exc).__name__)
+    try:
+        query = dns.message.make_query(f"{_NOBODY}.{zone}", "A", want_dnssec=True)
+        reply = exchange(query, server, time.monotonic() + server.timeout_s)
+    except (dns.exception.DNSException, EOFError, OSError) as exc:
+        logger.debug("dns.no_answer server=%s fqdn=%s error=%s", server.name, zone, type(exc).__name__)
+        return ""
+    chain = [rdata.next for rrset in reply.authority if rrset.rdtype == dns.rdatatype.NSEC for rdata in rrset]
+    return "NSEC" if any(name.labels[0] != b"\0" for name in chain) else ""
 
 
 def exchange(query: dns.message.Message, server: Server, end_s: float) -> dns.message.Message:

@@ -35,7 +35,7 @@ class _Sources:
     def last(self) -> KeySource:
         """Return the source of the key that signs the calls."""
         arn = self._aliyun.role
-        sites = [site for site in self._config.sites if site.needs_zone]
+        sites = [site for site in self._config.kept if site.needs_zone]
         zones = {
             name for site in sites for name in ([site.zone] if site.zone else candidate_zones(site.domain))
         }
