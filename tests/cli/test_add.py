@@ -605,3 +605,19 @@ def test_a_name_that_the_root_may_not_vouch_for_is_a_note(file: Path, tmp_path: 
     assert "Note: " not in add(file, domain="nas.lan", ca="local")
     printed = add(file, domain="nas", ca="local")
     assert "Note: the root may not vouch for nas: certbotless trust rotate makes one that may." in printed
+
+
+# --- a certificate that others share ------------------------------------------------------------------------
+
+
+def test_a_new_site_shares_the_certificate_of_the_others_if_it_covers_it(file: Path) -> None:
+    """One of its own would show its name in the public logs, where the names of the others are not."""
+    file.write_text(f"{HEAD}sites:\n  - domain: a.sweetlove.top\n    certificate: '*.sweetlove.top'\n")
+    said = add(file)
+    assert site_in(file) == {"domain": NEW, "certificate": "*.sweetlove.top"}
+    assert "Note: it shares the certificate *.sweetlove.top with 1 site." in said
+    add(file, domain="b.sweetlove.top", names="b.lan.sweetlove.top")
+    assert "certificate" not in site_in(file)
+    assert "with 2 sites" in add(file, domain="c.sweetlove.top")
+    add(file, domain="sweetlove.top")
+    assert "certificate" not in site_in(file)

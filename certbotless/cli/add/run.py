@@ -183,7 +183,7 @@ def _note_on_root(wanted: Config, say: Say) -> None:
     if site.is_local:
         with suppress(CertbotlessError), as_owner(wanted.state_dir):
             ca = LocalCaFolder(wanted.state_dir).seen()
-    if forbidden := ca.forbids(site.all_names) if ca else []:
+    if forbidden := ca.forbids(site.certified_names) if ca else []:
         text = _("Note: the root may not vouch for {}: certbotless trust rotate makes one that may.")
         say(text.format(", ".join(forbidden)))
 

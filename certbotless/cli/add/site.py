@@ -1,6 +1,7 @@
 """What the new site is: from options, from a person, or a default. Values are checked as the file's are."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,6 +46,8 @@ def new_site(
         site["names"] = further
     if _has_address(questions, domain, is_local=is_local):
         site["with_address"] = True
+    if not site.get("with_address"):
+        site |= _certificate_of_others(questions.say, [domain, *further], others, is_local=is_local)
     if not is_local:
         site |= _zone_of_others(questions.say, domain, others)
     site |= _address_of_others(others)
@@ -91,6 +94,24 @@ def _has_address(questions: Questions, domain: str, *, is_local: bool) -> bool:
     return questions.has("with_address") or (
         asks and questions.agree(_("Also for the LAN address of this machine, for clients that use no name?"))
     )
+
+
+def _certificate_of_others(
+    say: Say, names: Sequence[str], others: Sequence[Site], *, is_local: bool
+) -> dict[str, str]:
+    """Return the wildcard certificate that other sites share, if it covers the new one; say so.
+
+    A certificate of its own would show its name in public logs, as theirs are not.
+    """
+    shared = Counter(site.certificate for site in others if site.certificate and site.is_local == is_local)
+    for wildcard, count in shared.items():
+        if wildcard and all(name[0] != "*" and name.partition(".")[2] == wildcard[2:] for name in names):
+            form = _("Note: it shares the certificate {} with {} site.")
+            if count > 1:
+                form = _("Note: it shares the certificate {} with {} sites.")
+            say(form.format(wildcard, count))
+            return {"certificate": wildcard}
+    return {}
 
 
 def _zone_of_others(say: Say, domain: str, others: Sequence[Site]) -> dict[str, str]:
