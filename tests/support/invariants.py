@@ -57,10 +57,10 @@ def _assert_pair_is_whole(bed: Bed) -> None:
         assert bed.served() in {bed.published(), *map(sha256_of, plain)}
 
 
-def is_pair(folder: Path) -> bool:
+def is_pair(folder: Path, domain: str = DOMAIN) -> bool:
     """Whether the two files of the site are certificate and key of each other."""
-    leaf = x509.load_pem_x509_certificate((folder / f"{DOMAIN}.pem").read_bytes())
-    key = load_pem_private_key((folder / f"{DOMAIN}.key").read_bytes(), None)
+    leaf = x509.load_pem_x509_certificate((folder / f"{domain}.pem").read_bytes())
+    key = load_pem_private_key((folder / f"{domain}.key").read_bytes(), None)
     return leaf.public_key() == key.public_key()
 
 
