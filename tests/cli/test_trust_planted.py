@@ -344,15 +344,15 @@ def test_an_earlier_root_never_comes_in(tmp_path: Path) -> None:
     foreign.parent.mkdir(parents=True)
     foreign.write_bytes(made_root())
     store = FolderStore("docker", (), tmp_path / "certs.d")
-    done = store.install(Roots(tmp_path, good, old=(earlier,), kept=(earlier,)), ["devbox:5000"])
+    done = store.bring(Roots(tmp_path, good, old=(earlier,), kept=(earlier,)), ["devbox:5000"])
     assert done.failed == []
     assert (tmp_path / "certs.d/devbox:5000/ca.crt").read_bytes() == good.pem
     assert foreign.read_bytes()
     # Where it is already, it may stay until its end, and no other root comes in.
     foreign.write_bytes(earlier.pem)
-    store.install(Roots(tmp_path, good, old=(earlier,), kept=(earlier,)), ["devbox:5000"])
+    store.bring(Roots(tmp_path, good, old=(earlier,), kept=(earlier,)), ["devbox:5000"])
     assert foreign.read_bytes() == earlier.pem
-    store.install(Roots(tmp_path, good, old=(earlier,)), ["devbox:5000"])
+    store.bring(Roots(tmp_path, good, old=(earlier,)), ["devbox:5000"])
     assert not foreign.exists()
     with suppress(FileNotFoundError):
         foreign.parent.rmdir()
@@ -366,7 +366,7 @@ def test_a_root_that_has_ended_takes_no_file_of_others_away(tmp_path: Path) -> N
         path.parent.mkdir(parents=True)
         path.write_bytes(data)
     store = FolderStore("docker", (), tmp_path / "certs.d")
-    done = store.install(Roots(tmp_path, ended), ["a:1", "b:1", "c:1"])
+    done = store.bring(Roots(tmp_path, ended), ["a:1", "b:1", "c:1"])
     assert (done.written, done.removed, done.failed) == ([], [str(ours)], [])
     assert foreign.exists()
 
@@ -381,12 +381,12 @@ def test_a_link_in_the_way_of_a_store_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "certs.d/b:1/ca.crt").symlink_to(elsewhere / "ca.crt")
     (tmp_path / "certs.d/c:1").write_text("a file")
     store = FolderStore("docker", (), tmp_path / "certs.d")
-    done = store.install(Roots(tmp_path, good), ["a:1", "b:1", "c:1"])
+    done = store.bring(Roots(tmp_path, good), ["a:1", "b:1", "c:1"])
     assert len(done.failed) == 3
     assert [*elsewhere.iterdir()] == []
     (elsewhere / "ca.crt").write_bytes(good.pem)
-    assert store.uninstall([good]).removed == []
-    assert len(store.install(Roots(tmp_path, good), ["a:1", "b:1", "c:1"]).failed) == 3
+    assert store.bring(Roots(tmp_path, good).unwanted, []).removed == []
+    assert len(store.bring(Roots(tmp_path, good), ["a:1", "b:1", "c:1"]).failed) == 3
     assert (elsewhere / "ca.crt").exists()
 
 
@@ -409,9 +409,9 @@ def test_a_link_that_is_put_in_the_way_meanwhile_is_not_followed(
         here = store("engine", (), tmp_path / str(step))
         names[:] = [here.folder / at if what == "place" else here.folder]
         if verb == "uninstall":
-            here.install(Roots(tmp_path, root), [at])
-            return lambda: here.uninstall([root])
-        return lambda: here.install(Roots(tmp_path, root), [at])
+            here.bring(Roots(tmp_path, root), [at])
+            return lambda: here.bring(Roots(tmp_path, root).unwanted, [])
+        return lambda: here.bring(Roots(tmp_path, root), [at])
 
     def swap() -> None:
         if names[0].is_dir():

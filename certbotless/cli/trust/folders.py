@@ -55,28 +55,21 @@ class SystemStore:
             return ""
         return N_("needs update-ca-certificates; on Fedora and RHEL: certbotless trust commands rhel")
 
-    def install(self, roots: Roots, places: Sequence[str]) -> Outcome:
-        done = Outcome()
-        with _entered(self.folder, makes=True) as place:
-            has = dict(_own_files(place.here, roots.known))
-            stay = still_wanted(roots, list(has.values()))
-            for root in roots.live:
-                _write(place, f"certbotless-{root.short}.crt", root.pem, done)
-            for name, root in has.items():
-                if root not in stay:
-                    _remove(place, name, done)
-        if done.written or done.removed or not all(map(_is_in_bundle, stay)):
-            _refresh(fresh=bool(done.removed))
-        return done
-
-    def uninstall(self, known: Sequence[RootCertificate]) -> Outcome:
-        done = Outcome()
-        if self.folder.exists():
-            with _entered(self.folder) as place:
-                for name, _root in [*_own_files(place.here, known)]:
-                    _remove(place, name, done)
-        if done.removed or any(map(_is_in_bundle, known)):
-            _refresh(fresh=True)
+    def bring(self, roots: Roots, places: Sequence[str]) -> Outcome:
+        done, stay = Outcome(), roots.live
+        if stay or self.folder.exists():
+            with _entered(self.folder, makes=bool(stay)) as place:
+                has = dict(_own_files(place.here, roots.known))
+                stay = still_wanted(roots, list(has.values()))
+                for root in roots.live:
+                    _write(place, f"certbotless-{root.short}.crt", root.pem, done)
+                for name, root in has.items():
+                    if root not in stay:
+                        _remove(place, name, done)
+        # An update that was cut off may have left one there.
+        is_left = not stay and any(map(_is_in_bundle, roots.known))
+        if done.written or done.removed or is_left or not all(map(_is_in_bundle, stay)):
+            _refresh(fresh=is_left or bool(done.removed))
         return done
 
     def installed(self, known: Sequence[RootCertificate]) -> list[str]:
@@ -102,27 +95,22 @@ class FolderStore:
     def is_found(self) -> bool:
         return any(mark.exists() for mark in self.marks)
 
-    def install(self, roots: Roots, places: Sequence[str]) -> Outcome:
+    def bring(self, roots: Roots, places: Sequence[str]) -> Outcome:
         done = Outcome()
-        if not places:
+        if roots.live and not places:
             done.nothing = _("nothing to do: the port of no service is known yet")
         wanted = [self._folders()[0] / place for place in places]
         # Where no site is any more nothing comes in.
         for folder in dict.fromkeys([*wanted, *self._ours(roots.known)]):
             is_wanted = folder in wanted
 
-            def bring(place: _Place, is_wanted: bool = is_wanted) -> None:
+            def act(place: _Place, is_wanted: bool = is_wanted) -> None:
                 has = _roots_in(place.here / _CA, roots.known)
-                stay = still_wanted(roots, has)
-                self._bring(place, [root for root in stay if is_wanted or root in has], has, done)
+                stay = [root for root in still_wanted(roots, has) if is_wanted or root in has]
+                if stay or has:
+                    self._bring(place, stay, has, done)
 
-            _within(folder, bring, done, makes=is_wanted and bool(roots.live))
-        return done
-
-    def uninstall(self, known: Sequence[RootCertificate]) -> Outcome:
-        done = Outcome()
-        for folder in self._ours(known):
-            _within(folder, lambda place: self._take(place, known, done), done)
+            _within(folder, act, done, makes=is_wanted and bool(roots.live))
         return done
 
     def installed(self, known: Sequence[RootCertificate]) -> list[str]:
@@ -142,17 +130,15 @@ class FolderStore:
         found = [path for folder in self._folders() for path in sorted(folder.glob(f"*/{_CA}"))]
         return [path.parent for path in found if not path.parent.is_symlink() and _roots_in(path, known)]
 
-    def _take(self, place: "_Place", known: _Roots, done: Outcome) -> None:
-        """Remove the file with these roots. It may have gone since it was found."""
-        if has := _roots_in(place.here / _CA, known):
-            self._bring(place, (), has, done)
-
     def _bring(self, place: "_Place", roots: _Roots, has: _Roots, done: Outcome) -> bool:
-        """Let the file in this folder, absent or ours, have these roots; return whether it has them."""
+        """Let the file in this folder have these roots; return whether it has them.
+
+        Args:
+            has: those of ours that it has, and nothing else; empty where it is absent or of others.
+        """
         if roots:
             return _write(place, _CA, pem_of(roots), done, replaces=bool(has))
-        if has:
-            _remove(place, _CA, done)
+        _remove(place, _CA, done)
         return True
 
 
@@ -160,8 +146,8 @@ class FolderStore:
 class ContainerdStore(FolderStore):
     """That of containerd: its configuration names the folder, and a second file leads to the root."""
 
-    def install(self, roots: Roots, places: Sequence[str]) -> Outcome:
-        done = FolderStore.install(self, roots, places)
+    def bring(self, roots: Roots, places: Sequence[str]) -> Outcome:
+        done = FolderStore.bring(self, roots, places)
         if places:
             done.notes += containerd.setting(self.folder).to_do
         return done

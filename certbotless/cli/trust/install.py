@@ -24,14 +24,14 @@ def install(config: Config, args: Mapping[str, Any], say: Say) -> int:
     for root in found.all:
         say(f"{printable(root.name)}\n  SHA-256: {root.fingerprint}")
     at = places(config)
-    return _each(into, lambda store: store.install(found, at), _("is there already"), named, say)
+    return _each(into, lambda store: store.bring(found, at), _("is there already"), named, say)
 
 
 def uninstall(config: Config, args: Mapping[str, Any], say: Say) -> int:
     """Remove what has a root of ours and nothing else. Return 1 if a store failed."""
     named: str | None = args["to"]
-    from_, known = _chosen(named), roots.read(config).known
-    return _each(from_, lambda store: store.uninstall(known), _("has no root of this CA"), named, say)
+    from_, found = _chosen(named), roots.read(config).unwanted
+    return _each(from_, lambda store: store.bring(found, ()), _("has no root of this CA"), named, say)
 
 
 def installed(known: Sequence[RootCertificate]) -> list[str]:

@@ -66,27 +66,16 @@ class NssStore:
             return ""
         return N_("needs certutil: apt-get install libnss3-tools; on Fedora and RHEL: dnf install nss-tools")
 
-    def install(self, roots: Roots, places: Sequence[str]) -> Outcome:
+    def bring(self, roots: Roots, places: Sequence[str]) -> Outcome:
         done = Outcome()
-        found, absent = _databases(), _absent()
-        if not found and not absent:
+        found, absent = _databases(), _absent() if roots.live else []
+        if roots.live and not found and not absent:
             raise StoreError(Text("there is no database of a browser yet: start the browser once"))
         for database in [*absent, *found]:
             try:
                 if database in absent:
                     _make(database)
                 _bring(database, roots, done)
-            except StoreError as exc:
-                done.failed.append(_(str(exc)))
-        return done
-
-    def uninstall(self, known: Sequence[RootCertificate]) -> Outcome:
-        done = Outcome()
-        for database in _databases():
-            try:
-                for name, _root, _is_trusted in [*_ours(database, known)]:
-                    _ask(database, "-D", "-n", name)
-                    done.removed.append(str(database))
             except StoreError as exc:
                 done.failed.append(_(str(exc)))
         return done

@@ -4,7 +4,9 @@ Whoever takes over the service writes the folder. So what may vouch for more tha
 configuration file, which root writes, is refused. Each file is read once: what is checked is what is used.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +29,7 @@ class Roots:
     Attributes:
         old: the earlier ones, the last one first. None of them is installed.
         kept: those of `old` that clients need not remove yet.
+        is_wanted: False where a store is to have none of them.
     """
 
     folder: Path
@@ -34,6 +37,7 @@ class Roots:
     next: RootCertificate | None = None
     old: tuple[RootCertificate, ...] = ()
     kept: tuple[RootCertificate, ...] = ()
+    is_wanted: bool = True
 
     @property
     def all(self) -> tuple[RootCertificate, ...]:
@@ -44,7 +48,12 @@ class Roots:
     def live(self) -> tuple[RootCertificate, ...]:
         """What clients need now: those of `all` that have not ended."""
         now = datetime.now(UTC)
-        return tuple(root for root in self.all if root.not_after > now)
+        return tuple(root for root in self.all if self.is_wanted and root.not_after > now)
+
+    @property
+    def unwanted(self) -> Roots:
+        """The same roots, for a store that is to have none of them."""
+        return replace(self, kept=(), is_wanted=False)
 
     @property
     def known(self) -> tuple[RootCertificate, ...]:

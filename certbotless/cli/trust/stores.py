@@ -53,8 +53,8 @@ class Store(Protocol):
     def lacks(self) -> str:
         """What must be installed before it can be written, empty for nothing; English, in the catalogue."""
 
-    def install(self, roots: Roots, places: Sequence[str]) -> Outcome:
-        """Bring the roots in, and earlier ones out whose time has come.
+    def bring(self, roots: Roots, places: Sequence[str]) -> Outcome:
+        """Let it have the roots that clients need, and no other one of ours but earlier ones that may stay.
 
         Args:
             places: `host:port` of each service.
@@ -62,9 +62,6 @@ class Store(Protocol):
         Raises:
             StoreError: nothing could be done.
         """
-
-    def uninstall(self, known: Sequence[RootCertificate]) -> Outcome:
-        """Remove these roots. Raises `StoreError`."""
 
     def installed(self, known: Sequence[RootCertificate]) -> list[str]:
         """Return where it has one of these roots; what cannot be read has none."""
