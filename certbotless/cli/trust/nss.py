@@ -12,7 +12,7 @@ import pwd
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ class NssStore:
 
     @property
     def is_found(self) -> bool:
-        return bool(_databases() or _absent())
+        return any(_databases())
 
     @property
     def lacks(self) -> str:
@@ -68,10 +68,10 @@ class NssStore:
 
     def bring(self, roots: Roots, places: Sequence[str]) -> Outcome:
         done = Outcome()
-        found, absent = _databases(), _absent() if roots.live else []
+        found, absent = _databases()
         if roots.live and not found and not absent:
             raise StoreError(Text("there is no database of a browser yet: start the browser once"))
-        for database in [*absent, *found]:
+        for database in [*absent, *found] if roots.live else found:
             try:
                 if database in absent:
                     _make(database)
@@ -82,9 +82,9 @@ class NssStore:
 
     def installed(self, known: Sequence[RootCertificate]) -> list[str]:
         found = []
-        for database in [] if self.lacks else _databases():
+        for database in [] if self.lacks else _databases()[0]:
             with suppress(StoreError):
-                found += [str(database)] if [*_ours(database, known)] else []
+                found += [str(database)] if _ours(database, known) else []
         return found
 
 
@@ -104,30 +104,20 @@ def _person() -> tuple[pwd.struct_passwd, Path] | None:
         return None
 
 
-def _databases() -> list[Path]:
-    """Return the folder of each database of this person."""
+def _databases() -> tuple[list[Path], list[Path]]:
+    """Return the folder of each database of this person, and that of one which Chromium has not made yet."""
     if (person := _person()) is None:
-        return []
+        return [], []
     account, home = person
     with as_user(account.pw_uid, account.pw_gid), suppress(OSError):
         found = [path for place in _PLACES for path in sorted(home.glob(place))]
         # Not `Path.is_file`, which fails at a link to what the person may not read.
-        return [path for path in found if os.path.isfile(path / _DATABASE)]
-    return []
-
-
-def _absent() -> list[Path]:
-    """Return where Chromium looks for a database, if this person has Chromium and no database of it."""
-    if (person := _person()) is None:
-        return []
-    account, home = person
-    old, new = (home / place for place in _CHROMIUM)
-    with as_user(account.pw_uid, account.pw_gid):
-        if not any(os.path.isdir(home / ".config" / each) for each in _STARTED):
-            return []
-        if any(os.path.isfile(place / _DATABASE) for place in (old, new)):
-            return []
-        return [old if os.path.isdir(old) else new]
+        found = [path for path in found if os.path.isfile(path / _DATABASE)]
+        old, new = (home / place for place in _CHROMIUM)
+        has_started = any(os.path.isdir(home / ".config" / each) for each in _STARTED)
+        is_absent = has_started and old not in found and new not in found
+        return found, [old if os.path.isdir(old) else new] if is_absent else []
+    return [], []
 
 
 def _make(database: Path) -> None:
@@ -140,7 +130,7 @@ def _make(database: Path) -> None:
 
 def _bring(database: Path, roots: Roots, done: Outcome) -> None:
     """Bring a database up to date. Raises `StoreError`."""
-    has = [*_ours(database, roots.known)]
+    has = _ours(database, roots.known)
     there = [root for _name, root, _is_trusted in has]
     stay = still_wanted(roots, there)
     trusted = [root for _name, root, is_trusted in has if is_trusted]
@@ -163,19 +153,20 @@ def _add(database: Path, root: RootCertificate, *, is_there: bool) -> None:
         # It may have been put there before the database asked for its password.
         if not is_there:
             with suppress(StoreError):
-                for added, _root, _is_trusted in [*_ours(database, [root])]:
+                for added, _root, _is_trusted in _ours(database, [root]):
                     _ask(database, "-D", "-n", added)
         raise
 
 
-def _ours(database: Path, known: Sequence[RootCertificate]) -> Iterator[tuple[str, RootCertificate, bool]]:
-    """Yield the name of each root of ours, and whether it is trusted. Raises `StoreError`."""
+def _ours(database: Path, known: Sequence[RootCertificate]) -> list[tuple[str, RootCertificate, bool]]:
+    """Return the name of each root of ours, and whether it is trusted. Raises `StoreError`."""
+    found = []
     for line in _ask(database, "-L").decode(errors="replace").splitlines():
         if listed := _LISTED.fullmatch(line.strip()):
             der = _ask(database, "-L", "-r", "-n", listed[1])
-            yield from (
-                (listed[1], root, _TRUSTED in listed[2]) for root in dict.fromkeys(known) if root.der == der
-            )
+            is_trusted = _TRUSTED in listed[2]
+            found += [(listed[1], root, is_trusted) for root in dict.fromkeys(known) if root.der == der]
+    return found
 
 
 def _ask(database: Path, *arguments: str, given: bytes = b"") -> bytes:
