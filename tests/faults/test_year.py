@@ -80,7 +80,7 @@ def lived_with_two(seed: int, outages: list[Outage], lifetime: timedelta, faults
     [
         (LIFETIME, 2 * DAY, 2 * DAY),
         pytest.param(LIFETIME, HOUR, 20 * DAY, marks=pytest.mark.soak),
-        (45 * DAY, HOUR, 20 * DAY),
+        pytest.param(45 * DAY, HOUR, 20 * DAY, marks=pytest.mark.soak),
         pytest.param(90 * DAY, HOUR, 20 * DAY, marks=pytest.mark.soak),
     ],
     ids=["160 h, two days", "160 h", "45 days", "90 days"],

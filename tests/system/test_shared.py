@@ -311,8 +311,9 @@ def test_a_unit_that_is_damaged_at_every_site_is_ordered_again(unserved: Bed) ->
 
 
 # Processes that run the command line, each for another site, all of them loaded before the first one begins.
+# Each writes to a file of its own: lines of several processes in one pipe may meet.
 _HASTY = """
-import os, sys, traceback
+import os, sys, tempfile, traceback
 import pytest
 
 from certbotless.act import run as _
@@ -320,14 +321,20 @@ from certbotless.cli import main as cli
 from certbotless.world.dns import alidns
 count, *args = sys.argv[1:]
 domains = args.pop().split(",")
-def run(number):
+def run(number, output):
     try:
+        os.dup2(output.fileno(), 1)
         os._exit(cli.main([*args, domains[number % len(domains)]]))
     except BaseException:
         traceback.print_exc()
         os._exit(70)
-pids = [os.fork() or run(number) for number in range(int(count))]
-sys.exit(sum(os.waitpid(pid, 0)[1] != 0 for pid in pids))
+outputs = [tempfile.TemporaryFile() for _ in range(int(count))]
+pids = [os.fork() or run(number, output) for number, output in enumerate(outputs)]
+failed = sum(os.waitpid(pid, 0)[1] != 0 for pid in pids)
+for output in outputs:
+    output.seek(0)
+    print(output.read().decode(), end="")
+sys.exit(failed)
 """
 
 
