@@ -37,7 +37,7 @@ from .attempt_log import AttemptLogs
 
 if TYPE_CHECKING:
     from ..notify.outbox import Receiver
-    from ..world.keys.access import Key
+    from ..world.credentials.access import Key
 
 logger = logging.getLogger(__name__)
 

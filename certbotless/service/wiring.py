@@ -7,9 +7,9 @@ from ..base.words import Text
 from ..config.fingerprints import Fingerprints
 from ..config.settings import Config
 from ..world.containers import DockerContainers
+from ..world.credentials.access import Learn, forget
+from ..world.credentials.way import way_to_dns
 from ..world.dns.nameservers import NameServers
-from ..world.keys.access import Learn, forget
-from ..world.keys.way import way_to_dns
 from ..world.lan.address import AddressSource
 
 

@@ -20,10 +20,10 @@ from certbotless.base.clock import SystemClock
 from certbotless.base.errors import DnsError, DnsUnavailable, PropagationTimeout, ZoneNotFound
 from certbotless.model.memory import TxtValue
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
+from certbotless.world.credentials.access import ApiAccess, Key
+from certbotless.world.credentials.errors import ApiRefusal
 from certbotless.world.dns.alidns import AlidnsAccount
 from certbotless.world.dns.nameservers import NameServers
-from certbotless.world.keys.access import ApiAccess, Key
-from certbotless.world.keys.errors import ApiRefusal
 
 ZONE, OTHER = "sweetlove.test", "throwaway.test"
 NAME = f"_acme-challenge.devbox.{ZONE}"

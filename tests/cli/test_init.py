@@ -36,8 +36,8 @@ from certbotless.config.settings import Target
 from certbotless.config.values import Port
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator
 from certbotless.world.containers import Container, Settings
+from certbotless.world.credentials.errors import ApiRefusal
 from certbotless.world.dns.alidns_errors import HINTS
-from certbotless.world.keys.errors import ApiRefusal
 
 DOMAIN = "devbox.sweetlove.top"
 KEY_ID = "LTAI5tPlantedInATest0000"

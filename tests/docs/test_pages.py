@@ -34,7 +34,7 @@ from support.pages import (
 from certbotless.cli import arguments
 from certbotless.cli.init import text as init_text
 from certbotless.config import load
-from certbotless.world.keys.key_data import key_of
+from certbotless.world.credentials.key_data import key_of
 
 NAMES = [name_of(path) for path in PAGES]
 BLOCKS = [each for name in NAMES for each in blocks(name)]

@@ -17,8 +17,8 @@ from support.kills import make_due, txt_of_ours, watched
 from certbotless.base.errors import DnsUnavailable
 from certbotless.sandbox.ram import ACCOUNT_ID
 from certbotless.sandbox.sts import Role
-from certbotless.world.keys.access import Key
-from certbotless.world.keys.fetched import FetchedKey
+from certbotless.world.credentials.access import Key
+from certbotless.world.credentials.fetched import FetchedKey
 
 ARN = f"acs:ram::{ACCOUNT_ID}:role/certbotless"
 

@@ -13,8 +13,8 @@ from certbotless.base.errors import DnsRefused, RecordConflict
 from certbotless.base.names import rr_of
 from certbotless.model.records import Change, Record, Zone, apply_changes, plan_changes
 from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.world.credentials.access import ApiAccess, Key
 from certbotless.world.dns.alidns import AlidnsAccount
-from certbotless.world.keys.access import ApiAccess, Key
 
 ZONE = "sweetlove.test"
 NAME = "devbox.sweetlove.test"

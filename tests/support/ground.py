@@ -17,9 +17,9 @@ from certbotless.config.settings import Config
 from certbotless.model.decision import Intent
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.pebble import Pebble
+from certbotless.world.credentials.access import ApiAccess, Key, KeySource
 from certbotless.world.dns.alidns import AlidnsAccount
 from certbotless.world.dns.nameservers import NameServers
-from certbotless.world.keys.access import ApiAccess, Key, KeySource
 from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE
 from support.fakes import FakeClock, FakeContainers
 from support.fault_proxy import FaultProxy

@@ -19,10 +19,10 @@ from support.fakes import FakeClock, HttpServer, Reply
 from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.model.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
+from certbotless.world.credentials.access import ApiAccess, Key
+from certbotless.world.credentials.errors import transport_errors
+from certbotless.world.credentials.rpc import NO_ANSWER_TIMEOUT_S, TOTAL_TIMEOUT_S
 from certbotless.world.dns.alidns import AlidnsAccount, AlidnsZone
-from certbotless.world.keys.access import ApiAccess, Key
-from certbotless.world.keys.errors import transport_errors
-from certbotless.world.keys.rpc import NO_ANSWER_TIMEOUT_S, TOTAL_TIMEOUT_S
 
 
 def emulating(zones: Sequence[str] = (ZONE,), **options: Any) -> AlidnsEmulator:

@@ -17,8 +17,8 @@ from certbotless.base.errors import DnsRefused, RecordConflict, ZoneNotFound
 from certbotless.model.records import Record
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.gateway import ERRORS
+from certbotless.world.credentials.access import ApiAccess, Key
 from certbotless.world.dns.alidns import AlidnsAccount, AlidnsZone
-from certbotless.world.keys.access import ApiAccess, Key
 
 WRONG_ID, WRONG_SECRET = "LTAI5tAnother", "another secret"
 

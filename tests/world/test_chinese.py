@@ -16,9 +16,9 @@ from certbotless.sandbox import ram
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator, Fault, Unsure
 from certbotless.state.site import SiteFile
 from certbotless.world.acme.challenge import presented, sweep
+from certbotless.world.credentials.access import ApiAccess, Key
 from certbotless.world.dns import ram_policy
 from certbotless.world.dns.alidns import AlidnsAccount
-from certbotless.world.keys.access import ApiAccess, Key
 
 KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
 # A zone in Chinese, and a Chinese name below a zone that is not.

@@ -8,8 +8,8 @@ import pytest
 from support.fakes import FakeClock
 
 from certbotless.base.errors import DnsError, DnsUnavailable, Interrupted, KeyRefused
-from certbotless.world.keys.access import Key
-from certbotless.world.keys.fetched import FetchedKey
+from certbotless.world.credentials.access import Key
+from certbotless.world.credentials.fetched import FetchedKey
 
 MINUTE = timedelta(minutes=1)
 

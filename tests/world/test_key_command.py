@@ -15,9 +15,9 @@ from support.bed import wait_until
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import CertbotlessError, DnsUnavailable, Interrupted, KeyRefused
 from certbotless.base.times import rfc3339
-from certbotless.world.keys import command
-from certbotless.world.keys.access import Key
-from certbotless.world.keys.command import key_from
+from certbotless.world.credentials import command
+from certbotless.world.credentials.access import Key
+from certbotless.world.credentials.command import key_from
 
 ID, SECRET, TOKEN = (
     "STS.NTplantedCanary",

@@ -13,8 +13,8 @@ from certbotless.base.clock import SystemClock
 from certbotless.base.errors import CertbotlessError, DnsUnavailable, KeyRefused
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.metadata import MetadataService
-from certbotless.world.keys import metadata
-from certbotless.world.keys.metadata import key_from
+from certbotless.world.credentials import metadata
+from certbotless.world.credentials.metadata import key_from
 
 pytestmark = pytest.mark.process
 

@@ -16,9 +16,9 @@ from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.metadata import MetadataService
 from certbotless.sandbox.ram import ACCOUNT_ID
 from certbotless.sandbox.sts import Role
+from certbotless.world.credentials.access import Key
+from certbotless.world.credentials.way import way_to_dns
 from certbotless.world.dns.alidns import AlidnsAccount
-from certbotless.world.keys.access import Key
-from certbotless.world.keys.way import way_to_dns
 
 pytestmark = pytest.mark.process
 

@@ -17,12 +17,12 @@ from certbotless.config.settings import Aliyun
 from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.ram import ACCOUNT_ID
 from certbotless.sandbox.sts import Role
+from certbotless.world.credentials.access import ApiAccess, Key
+from certbotless.world.credentials.assumed import AssumedRole
+from certbotless.world.credentials.fetched import FetchedKey
+from certbotless.world.credentials.sts import Sts, session_name
 from certbotless.world.dns import ram_policy
 from certbotless.world.dns.alidns import AlidnsAccount
-from certbotless.world.keys.access import ApiAccess, Key
-from certbotless.world.keys.assumed import AssumedRole
-from certbotless.world.keys.fetched import FetchedKey
-from certbotless.world.keys.sts import Sts, session_name
 
 OTHER = "other.test"
 ARN = f"acs:ram::{ACCOUNT_ID}:role/certbotless"

@@ -16,8 +16,8 @@ from ...base.words import _
 from ...config.settings import Site
 from ...model.memory import SiteState
 from ...model.records import Record, Zone
+from ...world.credentials.errors import ABOUT_THE_KEY, ApiRefusal
 from ...world.dns.alidns_errors import NOT_ALLOWED, ZoneForbidden
-from ...world.keys.errors import ABOUT_THE_KEY, ApiRefusal
 from .finding import Case, wrong_time
 
 # A name that nobody asks for.

@@ -10,9 +10,9 @@ from ...base.times import moment
 from ...base.words import _
 from ...config import diff
 from ...config.settings import Aliyun, Config
+from ...world.credentials.access import ApiAccess
+from ...world.credentials.sts import whose
 from ...world.dns import ram_policy
-from ...world.keys.access import ApiAccess
-from ...world.keys.sts import whose
 from .finding import Case
 
 # What people take a key for that should be replaced. Its file may have been written for another reason.

@@ -25,12 +25,12 @@ from ...config.redact import Redactor
 from ...config.settings import Config
 from ...model.records import Record, Zone
 from ...state.site import SiteFile
+from ...world.credentials.access import ApiAccess
+from ...world.credentials.errors import NoAnswer
+from ...world.credentials.way import way_to_dns
 from ...world.dns.alidns import AlidnsAccount
 from ...world.dns.nameservers import NameServers
 from ...world.dns.query import Server, ask_all
-from ...world.keys.access import ApiAccess
-from ...world.keys.errors import NoAnswer
-from ...world.keys.way import way_to_dns
 from ...world.resolve import addresses_of
 from .shape import code_of, form_of, kind_of, range_in, rows_of, shape_of
 

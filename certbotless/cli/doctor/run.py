@@ -24,10 +24,10 @@ from ...observe.views import look_at
 from ...state.daemon_file import refusal
 from ...state.ledger_file import LedgerFile
 from ...state.site import SiteFile
+from ...world.credentials.access import ApiAccess
+from ...world.credentials.way import way_to_dns
 from ...world.dns import ram_policy
 from ...world.dns.alidns import AlidnsAccount
-from ...world.keys.access import ApiAccess
-from ...world.keys.way import way_to_dns
 from ...world.lan.address import address_now
 from . import api, authority, credentials, local, machine, naming, private, service
 from .finding import Case, Finding

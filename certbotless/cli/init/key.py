@@ -13,13 +13,13 @@ from ...base.words import N_, Text, _
 from ...config.diagnostics import check
 from ...config.secret import Secret
 from ...config.settings import Aliyun
+from ...world.credentials.access import ApiAccess
+from ...world.credentials.access import Key as ApiKey
+from ...world.credentials.errors import ApiRefusal
+from ...world.credentials.sts import whose
 from ...world.dns import ram_policy
 from ...world.dns.alidns import AlidnsAccount
 from ...world.dns.alidns_errors import NOT_ALLOWED
-from ...world.keys.access import ApiAccess
-from ...world.keys.access import Key as ApiKey
-from ...world.keys.errors import ApiRefusal
-from ...world.keys.sts import whose
 from ..questions import Check, Questions, or_none
 
 _ID, _SECRET = "access_key_id", "access_key_secret"

@@ -37,9 +37,9 @@ from ...base.errors import (
 from ...base.names import NameFault, a_labels, candidate_zones, fqdn_of, rr_of, u_labels
 from ...base.words import N_, Text
 from ...model.records import DEFAULT_LINE, Record
-from ..keys.access import ApiAccess
-from ..keys.errors import ABOUT_THE_KEY, ApiRefusal, call_was_made
-from ..keys.rpc import OnReply, Refused, SignedCalls
+from ..credentials.access import ApiAccess
+from ..credentials.errors import ABOUT_THE_KEY, ApiRefusal, call_was_made
+from ..credentials.rpc import OnReply, Refused, SignedCalls
 from .alidns_errors import HINTS, NO_SUCH_ZONE, NOT_ALLOWED, OF_ONE_RECORD, RecordRefusal, ZoneForbidden
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ Source: Alidns API 2015-01-09, error codes; what people report of them is beside
 
 from ...base.errors import RecordConflict, ZoneNotFound
 from ...base.words import N_
-from ..keys.errors import ABOUT_THE_KEY, ApiRefusal
+from ..credentials.errors import ABOUT_THE_KEY, ApiRefusal
 
 # The account has no such zone; it may be somebody else's.
 NO_SUCH_ZONE = frozenset({"IncorrectDomainUser", "InvalidDomainName.NoExist"})
