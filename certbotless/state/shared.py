@@ -46,7 +46,9 @@ class SharedCertificate:
         state, found = self._look()
         if found.facts is None or found.origin is None:
             raise StoreError(found.fault or Text("no certificate is published yet"))
-        return SavedPair.of(*self._store.pair(state.generations), found.origin, found.facts.not_after)
+        # The generation that was looked at: a renewal may have published another one since.
+        pair = self._store.pair(state.generations, found.generation)
+        return SavedPair.of(*pair, found.origin, found.facts.not_after)
 
     def _look(self) -> tuple[SiteState, Published]:
         """Return the state and what is published; again where that was replaced between the two."""
