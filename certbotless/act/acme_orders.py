@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from ..base.errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
@@ -19,7 +19,7 @@ from ..model.memory import OrderInFlight, RenewalInfo
 from ..model.observation import Observation
 from ..model.renewal import next_look
 from ..state.order_guard import OrderGuard
-from ..state.site import Accounts
+from ..state.site import Accounts, SiteFile
 from ..world.acme import keys
 from ..world.acme.issue import Issuance
 from ..world.acme.order import Issued, PendingOrder
@@ -58,10 +58,22 @@ class AcmeOrders:
             txt = self._dns.locate(challenge_name(name), "")
             places[txt.zone] = txt.fqdn
         ctx.zones.prove(places)
-        if seen.published.facts is None and ctx.site.domain not in ctx.state.records.get("A", {}):
+        if seen.published.facts is None and not self._has_record(zone.name):
             # No step before this one has used them.
             for name, fqdn in places.items():
                 ctx.zones.open(name).records(fqdn)
+
+    def _has_record(self, zone: str) -> bool:
+        """Whether the site has written its record, or a site has that shares the certificate."""
+        ctx = self._ctx
+        if ctx.site.domain in ctx.state.records.get("A", {}):
+            return True
+        for site in ctx.config.users.get(ctx.site.domain, ()):
+            with suppress(StoreError):  # its own check reports it
+                state = SiteFile(ctx.config.state_dir, site.domain).load()
+                if site.domain in state.records.get("A", {}) and zone in (site.zone, state.zone):
+                    return True
+        return False
 
     def order(self, seen: Observation) -> Issued:
         """Get a certificate by dns-01; an order in flight is finished first."""

@@ -149,7 +149,7 @@ class _SiteRun:
     def __init__(self, ctx: SiteContext, clock: SlotClock, shared: SharedTargets) -> None:
         self._ctx, self._clock, self._shared = ctx, clock, shared
         self._config, self._site, self._intent = ctx.config, ctx.site, ctx.intent
-        self._turns = shared.turns if ctx.site.certificate else None
+        self._turns = shared.turns if ctx.site.certificate or ctx.site.is_shared else None
         self._file = ctx.file
         self._began = clock.now()
 

@@ -1,6 +1,7 @@
 """Sites that share a certificate: how one takes it, and how those of a run take turns."""
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from ..base.times import rfc3339
 from ..base.words import N_, Text
 from ..config.settings import Site
 from ..model.authority import names_of
-from ..model.decision import Step
+from ..model.decision import WRITES, Step
 from ..model.memory import Failure
 from ..model.observation import Observation
 from ..model.shared import Held
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # So soon a run that waits sees that it was asked to stop.
 _PATIENCE_S = 0.2
+# So long a first order waits for the record of a site, which another run may have locked.
+_RECORD_WAIT_S = 10.0
 
 
 def take(ctx: SiteContext, seen: Observation) -> None:
@@ -96,8 +99,9 @@ class Turns:
 
     def __init__(self, sites: Sequence[Site], names_of: Callable[[str], Set[str]]) -> None:
         self._lock = Lock()
-        # Set when the run of a shared certificate has ended.
+        # Set when the run of a shared certificate has ended; and when a site of it needs no record any more.
         self._ended = {site.domain: Event() for site in sites if site.is_shared}
+        self._recorded = {site.certificate: Event() for site in sites if site.certificate}
         sharers: dict[str, dict[str, Set[str]]] = {}
         for site in sites:
             if site.certificate:
@@ -115,6 +119,7 @@ class Turns:
         if site.is_shared:
             self._ended[site.domain].set()
         elif site.certificate:
+            self._recorded[site.certificate].set()
             self._give_way(site.domain, site.certificate)
 
     def is_behind(self, domain: str) -> bool:
@@ -128,7 +133,9 @@ class Turns:
             due: the steps that the run has not taken yet.
         """
         if site.certificate is None:
-            return False
+            return self._waits_for_record(site, view, due, clock)
+        if not any(step.action in WRITES for step in due):
+            self._recorded[site.certificate].set()
         ended, turn = self._ended.get(site.certificate), self._turn_of[site.domain]
         is_to_come = ended is not None and not ended.is_set()
         is_taking = any(step.action == "take" for step in view.decision.steps)
@@ -144,6 +151,19 @@ class Turns:
         if not (is_to_come or is_taking or any(step.action in ("deploy", "redeploy") for step in due)):
             self._give_way(site.domain, site.certificate)
         return False
+
+    def _waits_for_record(self, site: Site, view: View, due: Sequence[Step], clock: SlotClock) -> bool:
+        """Let a site write its record before the first order, as where it has a certificate of its own.
+
+        So a key that may not use the zone costs no order, and no further call shows that it may.
+        """
+        recorded = self._recorded.get(site.domain)
+        is_first = view.seen.published.facts is None and any(step.action == "order" for step in due[:1])
+        if recorded is None or recorded.is_set() or not is_first:
+            return False
+        _wait(recorded, site.domain, clock, _RECORD_WAIT_S)
+        recorded.set()
+        return True
 
     def hold_others(self, ctx: SiteContext, seen: Observation, failure: Failure) -> None:
         """Keep the sites after this one from what its service has refused, until it has tried again."""
@@ -167,11 +187,12 @@ class Turns:
                 left[0].comes.set()
 
 
-def _wait(event: Event, others: str, clock: SlotClock) -> None:
+def _wait(event: Event, others: str, clock: SlotClock, most_s: float = math.inf) -> None:
     extra = waits_for(N_("the other sites of this certificate"), others)
     logger.debug("certificate.shared with=%s", others, extra=extra)
+    until = clock.monotonic() + most_s
     with clock.slot_for_others():
-        while not event.wait(_PATIENCE_S):
+        while not event.wait(_PATIENCE_S) and clock.monotonic() < until:
             clock.sleep(0)  # the run may have been asked to stop
 
 

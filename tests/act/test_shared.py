@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from support.scenes import DOMAIN, HOUR, MINUTE, OTHER_DOMAIN, ZONE, Scene
 
+from certbotless.base.errors import DnsRefused
 from certbotless.base.names import file_name
 from certbotless.world.containers import Container
 from certbotless.world.tls import served_leaf
@@ -105,3 +106,20 @@ def test_a_site_waits_for_a_certificate_that_is_not_issued_yet(scene: Scene) -> 
     assert site.state == "pending"
     assert f"{WILDCARD} is not issued yet" in site.reason
     assert (scene.state_dir / "sites" / f"{file_name(WILDCARD)}.json").exists()
+
+
+def test_the_first_order_follows_the_first_record_and_needs_no_further_proof_of_the_key(scene: Scene) -> None:
+    scene.domains, scene.keys = [FIRST, LAST], {"certificate": WILDCARD, "deploy": []}
+    scene.run_all()
+    assert scene.asked_the_ca
+    assert sorted(str(call.subject) for call in scene.zone.calls if call.method == "records") == [FIRST, LAST]
+
+
+def test_a_key_that_may_not_use_the_zone_costs_no_order(scene: Scene) -> None:
+    scene.domains, scene.keys = [FIRST, LAST], {"certificate": WILDCARD, "deploy": []}
+    for _ in range(3):
+        scene.zone.fail("records", DnsRefused("the key has no rights there"))
+    unit, first, last = scene.run_all()
+    assert [unit.state, first.state, last.state] == ["failing"] * 3
+    assert "no rights" in unit.reason
+    assert not scene.asked_the_ca
