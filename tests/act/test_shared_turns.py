@@ -1,4 +1,7 @@
-"""Twenty sites that share a certificate: in which order they take it, and what comes of a refusal."""
+"""Sites that share a certificate: in which order they take it, and what comes of a refusal.
+
+`make test` has five of them, `make soak` twenty.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -17,28 +20,30 @@ from certbotless.world.containers import Container
 from certbotless.world.tls import served_leaf
 
 WILDCARD = f"*.{ZONE}"
-NAMES = [f"box{number}.{ZONE}" for number in range(1, 21)]
+FEW, MANY = 5, pytest.param(20, marks=pytest.mark.soak)
 
 
 class House:
-    """Twenty sites with one certificate, each with a container of its own that reads its files at a start.
+    """Sites with one certificate, each with a container of its own that reads its files at a start.
 
     Attributes:
+        names: the domains, in the order of the file.
         refusing: the domains whose container ends when it is started with the newest certificate.
     """
 
     def __init__(self, scene: Scene, servers: Sequence[TlsServer]) -> None:
         self.scene, self.refusing = scene, set[str]()
-        self.servers = dict(zip(NAMES, servers, strict=True))
+        self.names = [f"box{number}.{ZONE}" for number in range(1, len(servers) + 1)]
+        self.servers = dict(zip(self.names, servers, strict=True))
         containers = [
             Container(f"{number:064x}", name, "running", (server.port,), LONG_AGO)
             for number, (name, server) in enumerate(self.servers.items())
         ]
         scene.engine = scene.containers = FakeContainers(*containers, clock=scene.clock)
         scene.engine.on_restart = self.come_up
-        scene.domains = list(NAMES)
-        scene.keys_of = {name: self.keys(name) for name in NAMES}
-        for name in NAMES:
+        scene.domains = list(self.names)
+        scene.keys_of = {name: self.keys(name) for name in self.names}
+        for name in self.names:
             scene.point(name)
         scene.publish(domain=WILDCARD)
         self.run()
@@ -82,17 +87,17 @@ class House:
 
     def served(self) -> list[str]:
         """Return what each service shows, in the order of the file."""
-        return [served_leaf("127.0.0.1", self.servers[name].port, name) for name in NAMES]
+        return [served_leaf("127.0.0.1", self.servers[name].port, name) for name in self.names]
 
     def restarted(self) -> list[str]:
         """Return the containers in the order in which they were restarted so far."""
-        return [NAMES[int(id_, 16)] for id_, _ in self.scene.engine.restarts]
+        return [self.names[int(id_, 16)] for id_, _ in self.scene.engine.restarts]
 
 
-@pytest.fixture
-def house(scene: Scene) -> Iterator[House]:
+@pytest.fixture(params=[FEW, MANY])
+def house(scene: Scene, request: pytest.FixtureRequest) -> Iterator[House]:
     with ExitStack() as stack:
-        yield House(scene, [stack.enter_context(TlsServer()) for _ in NAMES])
+        yield House(scene, [stack.enter_context(TlsServer()) for _ in range(request.param)])
 
 
 def test_they_take_it_in_the_order_of_the_file(house: House) -> None:
@@ -101,30 +106,35 @@ def test_they_take_it_in_the_order_of_the_file(house: House) -> None:
     new = house.renew()
     assert {each.state for each in house.run().values()} == {"ok"}
     assert set(house.served()) == {new}
-    assert house.restarted()[before:] == NAMES
+    assert house.restarted()[before:] == house.names
     assert not house.scene.asked_the_ca
 
 
 @pytest.mark.row(111)
-@pytest.mark.parametrize("number", [7, *(pytest.param(n, marks=pytest.mark.soak) for n in (1, 20))])
+@pytest.mark.parametrize(
+    ("house", "number"),
+    [(FEW, 3), *(pytest.param(20, number, marks=pytest.mark.soak) for number in (1, 7, 20))],
+    indirect=["house"],
+)
 def test_a_service_that_refuses_it_is_the_only_one(house: House, number: int) -> None:
     """It has the old one again, those before it have the new one, those after it were not touched."""
-    new, refusing = house.renew(), NAMES[number - 1]
+    new, refusing = house.renew(), house.names[number - 1]
     house.refusing.add(refusing)
-    before = len(house.restarted())
+    before, later = len(house.restarted()), len(house.names) - number
     outcomes = house.run()
-    states = [outcomes[name].state for name in NAMES]
-    assert states == [*["ok"] * (number - 1), "failing", *["pending"] * (20 - number)]
-    assert house.served() == [*[new] * (number - 1), *[house.old] * (21 - number)]
+    states = [outcomes[name].state for name in house.names]
+    assert states == [*["ok"] * (number - 1), "failing", *["pending"] * later]
+    served = [*[new] * (number - 1), *[house.old] * (1 + later)]
+    assert house.served() == served
     # The refusing one was restarted twice: with the new one, and with the old one again.
-    assert house.restarted()[before:] == [*NAMES[:number], refusing]
+    assert house.restarted()[before:] == [*house.names[:number], refusing]
     assert not house.scene.asked_the_ca
 
     # Nothing changes until it tries again, nor by a try that fails.
-    assert house.run()[NAMES[-1]].state != "ok"
+    assert house.run()[house.names[-1]].state != "ok"
     house.scene.clock.advance(2 * MINUTE.total_seconds())
     house.run()
-    assert house.served() == [*[new] * (number - 1), *[house.old] * (21 - number)]
+    assert house.served() == served
     # Healed by itself when the service is mended.
     house.refusing.clear()
     house.scene.clock.advance(timedelta(hours=2).total_seconds())
@@ -134,68 +144,69 @@ def test_a_service_that_refuses_it_is_the_only_one(house: House, number: int) ->
 
 def test_a_refusal_is_not_over_because_another_one_is(house: House) -> None:
     new = house.renew()
-    house.scene.keys_of[NAMES[6]]["deploy"] = []
-    house.refusing |= {NAMES[2], NAMES[9]}
+    first, unserved, second, *others = house.names
+    house.scene.keys_of[unserved]["deploy"] = []
+    house.refusing |= {first, second}
     # By themselves, as where a command names them: each of them refuses it.
-    house.run(NAMES[9])
-    house.run(NAMES[2])
-    house.refusing.remove(NAMES[2])
+    house.run(second)
+    house.run(first)
+    house.refusing.remove(first)
     house.scene.clock.advance(MINUTE.total_seconds() + 30)
-    house.run(NAMES[2])
-    house.run(*NAMES[10:])
-    assert house.leaf(NAMES[2]) == new
-    assert {house.leaf(name) for name in NAMES[10:]} == {house.old}
+    house.run(first)
+    house.run(*others)
+    assert house.leaf(first) == new
+    assert {house.leaf(name) for name in others} == {house.old}
 
 
 def test_to_serve_the_one_before_again_is_not_to_take_the_new_one(house: House) -> None:
     """The container is up again, after the rollback had failed to start it: the others still wait."""
     house.renew()
-    house.refusing.add(NAMES[0])
+    house.refusing.add(house.names[0])
     house.run()
-    house.servers[NAMES[0]].unload()
-    house.run(NAMES[0])
+    house.servers[house.names[0]].unload()
+    house.run(house.names[0])
     assert house.served()[0] == house.old
-    house.run(*NAMES[1:])
-    assert {house.leaf(name) for name in NAMES} == {house.old}
+    house.run(*house.names[1:])
+    assert {house.leaf(name) for name in house.names} == {house.old}
 
 
 def test_a_site_that_has_lost_its_service_keeps_nobody_from_it(house: House) -> None:
     new = house.renew()
-    house.refusing.add(NAMES[0])
+    house.refusing.add(house.names[0])
     house.run()
-    house.scene.keys_of[NAMES[0]]["deploy"] = []
-    house.run(*NAMES[1:])
+    house.scene.keys_of[house.names[0]]["deploy"] = []
+    house.run(*house.names[1:])
     assert set(house.served()[1:]) == {new}
 
 
 def test_a_window_holds_its_own_site_alone(house: House) -> None:
     opens = (EPOCH + 10 * HOUR).astimezone()
-    (target,) = house.scene.keys_of[NAMES[0]]["deploy"]
-    house.scene.keys_of[NAMES[0]]["deploy"] = [target | {"when": f"{opens:%H:%M}-{opens + HOUR:%H:%M}"}]
+    (target,) = house.scene.keys_of[house.names[0]]["deploy"]
+    house.scene.keys_of[house.names[0]]["deploy"] = [target | {"when": f"{opens:%H:%M}-{opens + HOUR:%H:%M}"}]
     new = house.renew()
     outcomes = house.run()
-    assert [outcomes[name].state for name in NAMES] == ["pending", *["ok"] * 19]
-    assert house.served() == [house.old, *[new] * 19]
+    assert [outcomes[name].state for name in house.names] == ["pending", *["ok"] * (len(house.names) - 1)]
+    assert house.served() == [house.old, *[new] * (len(house.names) - 1)]
 
 
 def test_a_service_of_several_sites_is_acted_upon_once(house: House) -> None:
-    """box2, box5 and box20 are one container: they take it in one turn, that of box2."""
-    shared = [NAMES[1], NAMES[4], NAMES[19]]
+    """box2, box4 and the last one have one container: they take it in one turn, that of box2."""
+    shared = [house.names[1], house.names[3], house.names[-1]]
     for name in shared:
-        house.scene.keys_of[name] = house.keys(name, NAMES[1])
+        house.scene.keys_of[name] = house.keys(name, house.names[1])
     house.run()
     before = len(house.restarted())
     house.renew()
     assert {each.state for each in house.run().values()} == {"ok"}
-    assert house.restarted()[before:] == [name for name in NAMES if name not in shared[1:]]
+    assert house.restarted()[before:] == [name for name in house.names if name not in shared[1:]]
 
 
 def test_an_order_of_the_time_before_is_not_collected(house: House) -> None:
     """Its certificate is not the one that the site uses now."""
-    file = SiteFile(house.scene.state_dir, NAMES[0])
+    file = SiteFile(house.scene.state_dir, house.names[0])
     order = OrderInFlight(directory="https://127.0.0.1:1/dir", url="https://127.0.0.1:1/order/1", names=())
     file.change(order=order)
-    assert house.run()[NAMES[0]].state == "ok"
+    assert house.run()[house.names[0]].state == "ok"
     house.renew()
     house.run()
     assert file.load().order is None
