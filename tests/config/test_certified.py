@@ -112,6 +112,10 @@ SHARING = "certificate: '*.sweetlove.top'"
             "sites[0].names[0]: '*.b.sweetlove.top' is not covered by",
         ),
         ({"site": f"{SHARING}\n    with_address: true\n    ca: local"}, "sites[0].with_address: does not go"),
+        (
+            {"site": f"{SHARING}\n    zone: devbox.sweetlove.top"},
+            "sites[0].certificate: '*.sweetlove.top' is not in the zone 'devbox.sweetlove.top'",
+        ),
     ],
 )
 def test_a_shared_certificate_covers_all_names_of_its_sites(keys: dict[str, str], fault: str) -> None:

@@ -48,6 +48,57 @@ def test_the_json_has_it_apart_from_the_sites() -> None:
     assert {site["certificate"]["shared"] for site in status["sites"]} == {WILDCARD}
 
 
+# What a site had in `status --json` before certificates were shared: the kinds of its values by their keys.
+_ADDRESS = {"wanted": str, "published": list, "source": str, "observed_at": str}
+_BEFORE: dict[str, Any] = {
+    "domain": str,
+    "state": str,
+    "reason": str,
+    "address": _ADDRESS,
+    "address6": _ADDRESS,
+    "certificate": {
+        **dict.fromkeys(("sha256", "issuer", "not_before", "not_after", "ca"), str),
+        "names": list,
+    },
+    "next_renewal": str,
+    "deploy": [dict.fromkeys(("container", "state", "served_sha256", "at"), str)],
+    "client": dict,
+    "last_error": dict.fromkeys(("at", "what", "hint", "retry_at"), str),
+}
+
+
+def assert_is_known(found: Any, before: Any) -> None:
+    """A reader of before finds each key that it knows, with a value of the kind that it knows, or null."""
+    if found is None:
+        return
+    if isinstance(before, type):
+        assert isinstance(found, before)
+    elif isinstance(before, list):
+        for each in found:
+            assert_is_known(each, before[0])
+    else:
+        assert before.keys() <= found.keys()
+        for key, kind in before.items():
+            assert_is_known(found[key], kind)
+
+
+@pytest.mark.parametrize("shared", [unit(), failing(), None])
+def test_a_reader_of_before_finds_each_key_of_a_site_with_its_meaning(shared: View | None) -> None:
+    """Also where nothing was checked, and the certificate alone is known."""
+    if shared is None:
+        status = found(known=[(name, sharing.FACTS_OF_ALL) for name in NAMES], why_unseen="no").to_plain()
+    else:
+        status = found(shared, *sharers()).to_plain()
+    assert {"version", "observed_at", "daemon", "config", "notify", "local_ca", "sites"} <= status.keys()
+    for name, site in zip(NAMES, status["sites"], strict=True):
+        assert_is_known(site, _BEFORE)
+        assert site["domain"] == name
+        # The certificate that is published for the site, and what its own services serve.
+        assert site["certificate"]["sha256"] == sharing.FACTS_OF_ALL.sha256
+        assert [each["state"] for each in site["deploy"]] == ["serving"] * (shared is not None)
+        assert (site["next_renewal"] is None) == (shared is None)
+
+
 def test_its_failure_is_the_last_error_of_sites_that_are_ok() -> None:
     shown = found(failing(), *sharers())
     status = shown.to_plain()

@@ -619,6 +619,23 @@ def test_what_two_sites_share_is_told_of_once(well: Bed) -> None:
     assert [(f["check"], f["about"]) for f in of_level("fail", found)] == [("container", "registry")]
 
 
+def test_public_resolvers_learn_no_name_of_sites_that_share_unless_they_are_asked(bare: Bed) -> None:
+    names = [f"{name}.{ZONE}" for name in ("git", "nas")]
+    bare.config["sites"] = [bare.site(name, certificate=f"*.{ZONE}", deploy=[]) for name in names]
+    bare.ok("--once")
+    log = bare.home / "queries.log"
+    log.touch(0o666)
+    with resolver(bare, PUBLIC, "--log-queries", f"--log-facility={log}"):
+        found = bare.checks()
+        assert not [name for name in names if name in log.read_text()]
+        asked = json.loads(bare.run("doctor", "--json", "--public").stdout)["checks"]
+        assert all(name in log.read_text() for name in names)
+    about = [each["about"] for each in found if each["check"] == "public resolver"]
+    assert about == [""]
+    told = [each["text"] for each in asked if (each["check"], each["level"]) == ("public resolver", "ok")]
+    assert told == [f"gives {LAN_ADDRESS}"] * 2
+
+
 def test_a_lost_state_hides_nothing(well: Bed) -> None:
     """The port is that of the container as it is now."""
     del well.config["sites"][0]["deploy"][0]["port"]

@@ -1,11 +1,14 @@
 """Sites that share a wildcard certificate: one order, no name of a host in it, and each serves it."""
 
+import base64
+import json
 import os
 import re
 import shutil
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,23 @@ from typing import Any
 import pytest
 import yaml
 from cryptography import x509
-from support.bed import DOMAIN, ZONE, Bed, assert_mode, sha256_of, wait_until
+from support.bed import (
+    DOMAIN,
+    LONGEST_RUN_S,
+    ZONE,
+    Bed,
+    assert_mode,
+    sha256_of,
+    wait_until,
+)
 from support.commands import completed
+from support.fault_proxy import Asked, FaultProxy
 from support.nginx import Nginx
 from support.pages import Reading, exchanged
 from support.readers import GROUP, USER
 from support.reloading import Reloading, reloading
 
+from certbotless.base.times import parse_rfc3339
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.registry import Registry, served_sha256
 from certbotless.world.tls import served_leaf
@@ -52,6 +65,12 @@ def sharing(bed: Bed, domain: str, **keys: Any) -> dict[str, Any]:
 def unit_of(bed: Bed, wildcard: str = WILDCARD) -> str:
     """Return the shared certificate as it is on disk."""
     return sha256_of(bed.state / "shared" / f"{wildcard.replace('*', '_')}.pem")
+
+
+def events_of(bed: Bed, domain: str) -> list[dict[str, str]]:
+    """Return what the program has kept of a site, oldest first."""
+    rows = map(json.loads, (bed.state / "events.jsonl").read_text().splitlines())
+    return [row for row in rows if row["site"] == domain]
 
 
 def txt_calls(bed: Bed, start: int = 0) -> Counter[str]:
@@ -143,49 +162,97 @@ def twenty(bed: Bed) -> Iterator[Twenty]:
         yield twenty
 
 
+def named_in(asked: Sequence[Asked]) -> list[tuple[str, list[str]]]:
+    """Return the names of each order and of each CSR that the CA got, in the order in which it got them."""
+
+    def payload(each: Asked) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(from_base64(json.loads(each.body)["payload"]))
+        return found
+
+    def from_base64(text: str) -> bytes:
+        return base64.urlsafe_b64decode(text + "==")
+
+    found = []
+    for each in asked:
+        if each.path == "/order-plz":
+            found.append(("order", [name["value"] for name in payload(each)["identifiers"]]))
+        elif each.path.startswith("/finalize-order/"):
+            csr = x509.load_der_x509_csr(from_base64(payload(each)["csr"]))
+            subject = [str(name.value) for name in csr.subject]
+            found.append(("CSR", [*subject, *dns_names(csr)]))
+    return found
+
+
+def dns_names(of: x509.Certificate | x509.CertificateSigningRequest) -> list[str]:
+    names = of.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return names.get_values_for_type(x509.DNSName)
+
+
 @pytest.mark.parametrize("ca", [{}], indirect=True, ids=["its own"])
 def test_twenty_sites_with_three_kinds_of_services_cost_one_order(twenty: Twenty, tmp_path: Path) -> None:
-    """9 ACME requests, 3 for the account, 2 calls for each record and the TXT value; then 9 and 2."""
+    """As one site: 10 ACME requests at most, then 9. 2 calls for each record, and 2 for the TXT value."""
+    bed = twenty.bed
+    (tmp_path / "proxy").mkdir()
+    with FaultProxy(bed.ca.directory_url, tmp_path / "proxy", bed.ca.ca_bundle) as proxy:
+        bed.config["acme"] = {"directory": f"{proxy.url}/dir", "ca_bundle": str(proxy.ca_bundle)}
+        order_twice(twenty, tmp_path)
+        # In what the CA was asked for there is no name but the wildcard.
+        assert {(kind, *names) for kind, names in named_in(proxy.asked)} == {
+            ("order", WILDCARD),
+            ("CSR", WILDCARD),
+        }
+        hosts = [name.encode() for name in NAMES]
+        assert not [each.path for each in proxy.asked if any(host in each.body for host in hosts)]
+    # Nor in all that it has noted, in the names of the TXT records, and in the certificates.
+    log = bed.ca.log.read_text()
+    found = set(re.findall(rf"[*\w.-]+\.{re.escape(ZONE)}", log))
+    assert found <= {WILDCARD, f"_acme-challenge.{ZONE}"}
+    txt = [call for call in bed.dns.calls if call.parameters.get("Type") == "TXT"]
+    assert {call.parameters["RR"] for call in txt} == {"_acme-challenge"}
+    # That of the registry's first days is another tool's.
+    chains = [path for folder in (bed.certs, bed.state) for path in folder.rglob("2*/fullchain.pem")]
+    leaves = {path.read_bytes() for path in chains}
+    assert [dns_names(x509.load_pem_x509_certificate(leaf)) for leaf in leaves] == [[WILDCARD]] * 2
+
+
+def order_twice(twenty: Twenty, folder: Path) -> None:
+    """Let the sites get their certificate, have their services, and renew it; count what it costs."""
     bed = twenty.bed
     bed.ok("--once")
-    assert acme_requests(bed) <= 9 + 3
-    # One more, as no step before the order has shown that the key may use the zone.
-    assert len(bed.dns.calls) == 1 + 2 + 2 * len(NAMES)
+    requests, calls = acme_requests(bed), len(bed.dns.calls)
+    print(f"\ntwenty sites, first run: {bed.orders()} order, {requests} ACME requests, {calls} Alidns calls")
+    assert requests <= 10
+    assert calls == 2 + 2 * len(NAMES)
     assert bed.orders() == 1
     assert txt_calls(bed) == {"AddDomainRecord": 1, "DeleteDomainRecord": 1}
 
-    Nginx(bed.engine, tmp_path, bed.certs, NAMES[1:-2])
+    Nginx(bed.engine, folder, bed.certs, NAMES[1:-2])
     bed.config["sites"] = twenty.sites
     bed.ok("--once")
     assert set(twenty.served()) == {unit_of(bed)}
-    before, requests, calls = unit_of(bed), len(bed.ca.requests()), len(bed.dns.calls)
+    before, polled, called = unit_of(bed), len(bed.ca.requests()), len(bed.dns.calls)
     started = bed.started_at("nginx")
     reloads = [each.reloads for each in twenty.commands]
     bed.ok("--renew-now")
-    assert acme_requests(bed, requests) <= 9
-    assert len(bed.dns.calls) - calls <= 2
+    requests, calls = acme_requests(bed, polled), len(bed.dns.calls) - called
+    print(f"renewal: {bed.orders() - 1} order, {requests} ACME requests, {calls} Alidns calls")
+    assert requests <= 9
+    # Pebble uses one valid authorization in a hundred again: no TXT then.
+    assert calls in (0, 2)
     assert set(twenty.served()) == {unit_of(bed)} != {before}
     assert bed.orders() == 2
     assert bed.started_at("nginx") == started
     assert [each.reloads for each in twenty.commands] == [count + 1 for count in reloads]
     bed.assert_no_txt()
 
-    # The CA has seen no name but that of the zone, and of no host below it.
-    log = bed.ca.log.read_text()
-    assert set(re.findall(rf"[*\w.-]+\.{re.escape(ZONE)}", log)) <= {WILDCARD, f"_acme-challenge.{ZONE}"}
-    leaf = x509.load_pem_x509_certificate((bed.certs / f"{NAMES[7]}.pem").read_bytes())
-    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    assert names.get_values_for_type(x509.DNSName) == [WILDCARD]
-    assert {call.parameters["RR"] for call in bed.dns.calls if call.parameters.get("Type") == "TXT"} == {
-        "_acme-challenge"
-    }
-
 
 @pytest.mark.row(111)
 @pytest.mark.parametrize(
     "number", [pytest.param(1, marks=pytest.mark.soak), 7, pytest.param(20, marks=pytest.mark.soak)]
 )
-def test_a_registry_that_refuses_it_keeps_later_services_from_it(bed: Bed, number: int) -> None:
+def test_a_registry_that_refuses_it_keeps_later_services_from_it(
+    bed: Bed, number: int, promised: Callable[[float, float], None]
+) -> None:
     """As number 1, 7 or 20 of the file: it may not read the new key, by the group of its own folder."""
     certs, folder = bed.certs, bed.home / "of-registry"
     folder.mkdir()
@@ -214,6 +281,10 @@ def test_a_registry_that_refuses_it_keeps_later_services_from_it(bed: Bed, numbe
 
     os.chown(made, -1, 0)
     assert bed.run("--renew-now").returncode == 1
+    at = {event["event"]: parse_rfc3339(event["at"]) for event in events_of(bed, DOMAIN)}
+    took = at["redeploy.failed"] - at["certificate.taken"]
+    print(f"\nas number {number} of 20: back with the one before {took} after it was taken")
+    promised(took.total_seconds(), 15)
     new, orders = unit_of(bed), bed.orders()
     assert leaves() == [*[new] * (number - 1), *[old] * (21 - number)]
     assert bed.served() == old != new
@@ -222,13 +293,31 @@ def test_a_registry_that_refuses_it_keeps_later_services_from_it(bed: Bed, numbe
     assert bed.run("--once").returncode == 1
     assert leaves() == [*[new] * (number - 1), *[old] * (21 - number)]
 
-    # It is repaired, and tried again at the next edit of its site.
+    # It is repaired, and tried again at the next edit of its site; else by itself.
     for key in made.glob("*/privkey.pem"):
         os.chown(key, -1, GROUP)
-    registry["ttl"] = 601
-    bed.once_until_ok()
+    if number == 7:
+        registry["ttl"] = 601
+        bed.once_until_ok()
+    else:
+        with bed.daemon():
+            wait_until(lambda: {*leaves(), bed.served()} == {new}, "it is healed", LONGEST_RUN_S)
     assert {*leaves(), bed.served()} == {new}
     assert bed.orders() == orders
+
+
+@pytest.mark.soak
+def test_a_thousand_sites_cost_one_order(bare: Bed) -> None:
+    bed = bare
+    names = [f"box{number}.{ZONE}" for number in range(1000)]
+    bed.config["sites"] = [sharing(bed, name) for name in names]
+    for orders, asked in ((1, ["--once"]), (2, ["--renew-now", names[500]])):
+        requests, calls, began = len(bed.ca.requests()), len(bed.dns.calls), time.monotonic()
+        bed.ok(*asked)
+        cost = f"{acme_requests(bed, requests)} ACME requests, {len(bed.dns.calls) - calls} Alidns calls"
+        print(f"\n1,000 sites, {asked[0]}: {cost}, {time.monotonic() - began:.0f} s")
+        assert bed.orders() == orders
+        assert {bed.published(name) for name in names} == {unit_of(bed)}
 
 
 # --- what is edited, lost and asked for ---------------------------------------------------------------------
