@@ -1,5 +1,7 @@
 """Measure what the idle daemon costs, for 1, 100 and 1,000 sites, without and with its status page.
 
+Last come 1,000 sites that share one certificate.
+
 Run by `make footprint` on a private host.
 
 All four facts are true when the measuring begins: each certificate is from the real CA, each record at two
@@ -38,9 +40,6 @@ from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.pebble import Pebble
 
-SIZES = (1, 100, 1000)
-# By the number of sites: MiB of resident memory, idle and with the page open.
-LIMITS = {1: (50, 58), 1000: (90, 90)}
 WATCHED_S = 180.0
 PAGE = "127.0.0.1:9109"
 SCRAPED_EVERY_S = 15.0
@@ -50,6 +49,30 @@ HOUR_S, DAY_S = 3600, 86400
 UNIT = Path(__file__).parents[2] / "systemd" / "certbotless.service"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 ENVIRONMENT |= dict(re.findall("^Environment=(.*)=(.*)$", UNIT.read_text(), re.MULTILINE))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A daemon to be measured: with so many sites, a page at `listen`, empty for none.
+
+    `most_mib` is how much memory it may have, None for no limit.
+    """
+
+    count: int
+    listen: str = ""
+    most_mib: int | None = None
+    shares: bool = False
+
+    def __str__(self) -> str:
+        page = ", page read" if self.listen else ""
+        return f"{self.count:5} sites{page}{', one certificate' if self.shares else ''}"
+
+
+CASES = (
+    *(Case(1, most_mib=50), Case(1, PAGE, 58)),
+    *(Case(100), Case(100, PAGE)),
+    *(Case(1000, most_mib=90), Case(1000, PAGE, 90), Case(1000, most_mib=90, shares=True)),
+)
 
 
 class SniServer(socketserver.ThreadingTCPServer):
@@ -141,17 +164,15 @@ def read_page(listen: str) -> Iterator[None]:
         reader.join()
 
 
-def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: float, listen: str) -> float:
-    """Print what a daemon costs that has this many sites, and return its memory in MiB.
-
-    Args:
-        listen: where it has a page, empty for none.
-    """
+def measure(case: Case, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: float) -> float:
+    """Print what such a daemon costs, and return its memory in MiB."""
+    count, listen = case.count, case.listen
     certs, state, file = home / "certs", home / "state", home / "config.yaml"
     certs.mkdir(parents=True)
     with SniServer(certs) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        kind = "with" if listen else "without"
+        kind = "shared" if case.shares else "with" if listen else "without"
+        keys = {"zone": ZONE, **({"certificate": f"*.{ZONE}"} if case.shares else {})}
         domains = [f"box{number}-of-{count}-{kind}.{ZONE}" for number in range(count)]
         config = {
             "acme": {"directory": ca.directory_url, "ca_bundle": str(ca.ca_bundle)},
@@ -164,7 +185,7 @@ def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: 
             "certs_dir": str(certs),
             "state_dir": str(state),
             "sites": [
-                {"domain": domain, "zone": ZONE, "deploy": [{"command": ["true"], "port": server.port}]}
+                {"domain": domain, **keys, "deploy": [{"command": ["true"], "port": server.port}]}
                 for domain in domains
             ],
         }
@@ -190,7 +211,7 @@ def measure(count: int, home: Path, dns: AlidnsEmulator, ca: Pebble, watched_s: 
         server.shutdown()
     cpu_s, looks = after.cpu_s - before.cpu_s, asked / 2 / count
     print(
-        f"{count:5} sites{', page read' if listen else ''}  {after.rss_kib / 1024:5.1f} MiB"
+        f"{case}  {after.rss_kib / 1024:5.1f} MiB"
         f"  {100 * cpu_s / took_s:6.3f} % of a core ({cpu_s / took_s * HOUR_S:.1f} s an hour,"
         f" {1000 * cpu_s / looks / count:.2f} ms a look and site)"
         f"  {(after.wakeups - before.wakeups) / took_s * HOUR_S:.0f} wake-ups an hour"
@@ -214,11 +235,10 @@ def main() -> None:
             AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=KEY_SECRET) as dns,
             Pebble(home / "pebble", dns.nameservers[0]) as ca,
         ):
-            for count in SIZES:
-                for listen, limit in zip(("", PAGE), LIMITS.get(count, (None, None)), strict=True):
-                    used = measure(count, home / f"{count}{listen}", dns, ca, watched_s, listen)
-                    if limit is not None and used > limit:
-                        over.append(f"{used:.1f} of {limit} MiB with {count} sites")
+            for number, case in enumerate(CASES):
+                used = measure(case, home / str(number), dns, ca, watched_s)
+                if case.most_mib is not None and used > case.most_mib:
+                    over.append(f"{used:.1f} of {case.most_mib} MiB with {str(case).strip()}")
     if over:
         sys.exit(f"over the limit: {', '.join(over)}")
 

@@ -1,8 +1,10 @@
 """Measure the figures of docs/figures.md, on real parts; run by `make measure` on a private host.
 
 Prints the CPU time of commands (of some as a multiple of a bare import in the same run), how soon a
-certificate is published and served once the slower of two name servers shows the TXT value, and how long one
-site and many take, also as a multiple of the same exchange by the libraries alone (bare.py).
+certificate is published and served once the slower of two name servers shows the TXT value, be it a site's
+own or a shared one, and how long one site and many take, also as a multiple of the same exchange by the
+libraries alone (bare.py). Of twenty services that use a shared certificate one after the other it prints how
+long that takes in all.
 """
 
 import json
@@ -14,9 +16,10 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until
 
 import certbotless
 from bench import bare
@@ -63,7 +66,7 @@ def commands(bed: Bed) -> None:
         print(f"cpu  {' '.join(args):<15} {took:.2f} s{limit}")
 
 
-def latency(bed: Bed, *args: str) -> None:
+def latency(bed: Bed, *args: str, kind: str = "") -> None:
     """Print how long after the slower name server shows the TXT value the pair is published, and served."""
     before = bed.served()
     link = bed.certs / ".certbotless" / DOMAIN / "current"
@@ -89,9 +92,55 @@ def latency(bed: Bed, *args: str) -> None:
     added = next(call.at for call in bed.dns.calls[calls:] if call.parameters.get("Type") == "TXT")
     shown = added.timestamp() + max(DELAYS_S)
     print(
-        f"time {args[0]:<15} published {published - shown:.2f} s after the slower server shows the value,"
-        f" served {served - published:.2f} s later"
+        f"time {kind + args[0]:<15} published {published - shown:.2f} s after the slower server shows the"
+        f" value, served {served - published:.2f} s later"
     )
+
+
+def turns(bed: Bed) -> None:
+    """Print how long twenty containers take to have a renewed certificate that their sites share.
+
+    Beside it the slowest of their restarts without us. One has it after the other, in the order of the file.
+    """
+    names = [f"box{number}.{ZONE}" for number in range(20)]
+    registries = [
+        Registry(bed.engine, name, certs=bed.certs, port=6000 + number, name=f"box{number}")
+        for number, name in enumerate(names)
+    ]
+    bed.config["sites"] = [bed.site(name, certificate=f"*.{ZONE}", deploy=[]) for name in names]
+    bed.ok("--once")
+    restarts_s = []
+    for number, registry in enumerate(registries):
+        registry.create()
+        began = time.monotonic()
+        registry.container.restart()
+        registry.wait_serving()
+        restarts_s.append(time.monotonic() - began)
+        bed.config["sites"][number]["deploy"] = [{"container": f"box{number}", "port": registry.port}]
+    bed.ok("--once")
+    link = bed.certs / ".certbotless" / names[0] / "current"
+    was, before = os.readlink(link), bed.published(names[0])
+    with subprocess.Popen(bed.command("--renew-now"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL):
+        wait_until(lambda: os.readlink(link) != was, "the first site has it")
+        began = time.monotonic()
+        for registry in registries:
+            wait_until(partial(_shows_another, registry, before), "it is served")
+        took_s = time.monotonic() - began
+    for registry in registries:
+        registry.remove()
+    slowest_s = max(restarts_s)
+    print(
+        f"time {'shared by 20':<15} all served {took_s:.1f} s after the first one published it, one after the"
+        f" other: {took_s / slowest_s:.1f} times the slowest restart ({slowest_s:.2f} s), "
+        f"{took_s / len(names):.2f} s each"
+    )
+
+
+def _shows_another(registry: Registry, before: str) -> bool:
+    try:
+        return served_sha256(LAN_ADDRESS, registry.port, registry.domain, timeout_s=0.2) != before
+    except OSError:
+        return False
 
 
 def many(bed: Bed) -> None:
@@ -178,6 +227,10 @@ def main() -> None:
         for _ in range(2):
             latency(bed, "--renew-now")
         commands(bed)
+        bed.config["sites"] = [bed.site(certificate=f"*.{ZONE}")]
+        for args in (["--once"], *[["--renew-now"]] * 2):
+            latency(bed, *args, kind="shared ")
+        turns(bed)
         many(bed)
 
 
