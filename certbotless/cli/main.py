@@ -311,7 +311,7 @@ def _account(source: Path | None, args: argparse.Namespace) -> int:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(f"{line}\n", end="", flush=True)  # one text: the sites of a run end in threads
 
 
 def _asker() -> Callable[[str, bool], str] | None:
