@@ -112,8 +112,7 @@ class Registry:
         Raises:
             SandboxError: it does not; the text holds its last output.
         """
-        if not self._docker.images.list(name=IMAGE):
-            self._import(IMAGE, _program_files())
+        import_registry(self._docker)
         self._docker.containers.run(
             IMAGE,
             entrypoint=["/bin/registry"],
@@ -164,28 +163,11 @@ class Registry:
 
     def write_self_signed(self, *further_names: str) -> None:
         """Put a self-signed pair in `certs`, as plain files: what a registry on a LAN often starts with."""
-        names = [x509.DNSName(name) for name in (self.domain, *further_names)]
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, self.domain)])
-        now = datetime.now(UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=3650))
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        pem = serialization.Encoding.PEM
-        (self.certs / f"{self.domain}.pem").write_bytes(certificate.public_bytes(pem))
+        chain, key = self_signed(self.domain, *further_names)
+        (self.certs / f"{self.domain}.pem").write_bytes(chain)
         key_file = self.certs / f"{self.domain}.key"
         key_file.touch(0o600)
-        key_file.write_bytes(
-            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
+        key_file.write_bytes(key)
 
     def push(self, image: str, *, name: str = "") -> str:
         """Make a tiny image, let the engine push it as `NAME:PORT/image`, and return its digest there.
@@ -198,7 +180,7 @@ class Registry:
             RefusedByEngine: in the engine's words.
         """
         full_name = f"{name or self.domain}:{self.port}/{image}"
-        self._import(full_name, {"hello.txt": (b"pushed by name\n", 0o644)})
+        _import(self._docker, full_name, {"hello.txt": (b"pushed by name\n", 0o644)})
         with _engines_words():
             lines = self._docker.api.push(full_name, stream=True, decode=True)
             digests: list[str] = [line["aux"]["Digest"] for line in _without_error(lines) if "aux" in line]
@@ -231,8 +213,33 @@ class Registry:
             return False
         return True
 
-    def _import(self, name: str, files: dict[str, tuple[bytes, int]]) -> None:
-        self._docker.api.import_image_from_data(_tar(files), repository=name)
+
+def import_registry(client: docker.DockerClient) -> None:
+    """Let an engine have the image of the registry, IMAGE, unless it has."""
+    if not client.images.list(name=IMAGE):
+        _import(client, IMAGE, _program_files())
+
+
+def self_signed(domain: str, *further_names: str) -> tuple[bytes, bytes]:
+    """Return a self-signed certificate for ten years, and its key, as PEM."""
+    names = [x509.DNSName(name) for name in (domain, *further_names)]
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, domain)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=3650))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return certificate.public_bytes(pem), private
 
 
 def served_sha256(address: str, port: int, sni: str, timeout_s: float = 5) -> str:
@@ -279,6 +286,10 @@ def _program_files() -> dict[str, tuple[bytes, int]]:
         "/etc/docker-registry/config.yml": (CONFIG, 0o644),
         **libraries,
     }
+
+
+def _import(client: docker.DockerClient, name: str, files: dict[str, tuple[bytes, int]]) -> None:
+    client.api.import_image_from_data(_tar(files), repository=name)
 
 
 def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:
