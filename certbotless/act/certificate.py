@@ -155,8 +155,8 @@ class CertificateSteps:
     def rebuild(self, seen: Observation) -> None:
         """Restore what state_dir has lost: the copy of the published pair, and the list of our pairs.
 
-        Where nothing says which pairs are ours, as after an upgrade, the published one counts as ours, if its
-        facts are those of its certificate. Where nothing is published, only the end of the copy is added: an
+        Where nothing says which pairs are ours, as after an upgrade, those in place count as ours whose facts
+        are those of their certificates. Where nothing is published, only the end of the copy is added: an
         older version did not save it.
 
         Raises:
@@ -164,9 +164,8 @@ class CertificateSteps:
         """
         file, store, known = self._ctx.file, self._ctx.store, self._ctx.state.generations
         facts, origin = seen.published.facts, seen.published.origin
-        if not known and facts is not None and not self._is_true(facts):
-            # One that has no digest is never taken for ours.
-            file.change(generations={seen.published.generation: ""})
+        if not known and facts is not None:
+            file.change(generations={name: self._verified(name) for name in seen.generations})
             return
         if facts is None and file.has_pair:
             pair, copied = self._copy()
@@ -178,10 +177,16 @@ class CertificateSteps:
         found = {name: store.look_at(name, known).digest for name in seen.generations}
         file.change(generations={name: digest for name, digest in found.items() if digest})
 
-    def _is_true(self, facts: LeafFacts) -> bool:
-        """Whether these are the facts of the published certificate. Raises `StoreError`."""
-        chain, key = self._ctx.store.pair()
+    def _verified(self, name: str) -> str:
+        """Return the digest of a generation whose facts are those of its certificate, else an empty one.
+
+        A generation with an empty digest is never taken for ours. Raises `StoreError`.
+        """
+        told = self._ctx.store.look_at(name)
+        if told.facts is None:
+            return ""
+        chain, key = self._ctx.store.pair({name: told.digest}, name)
         try:
-            return keys.matching_facts(chain, keys.key_from_pem(key)) == facts
+            return told.digest if keys.matching_facts(chain, keys.key_from_pem(key)) == told.facts else ""
         except (IssueError, StoreError):
-            return False
+            return ""

@@ -48,7 +48,7 @@ def take(step: Step, seen: Observation, ctx: SiteContext, later: Sequence[Step] 
     """
     domain = ctx.site.domain
     # An optional step is logged as a detail: neither the progress nor the attempt log has it.
-    is_optional = step.action in ("list", "renewal-info", "note")
+    is_optional = step.action in ("list", "renewal-info", "note", "verify")
     level = logging.DEBUG if is_optional else logging.INFO
     extra = None if is_optional else Event("begins", {"step": step.key, "reason": step.reason}).extra
     logger.log(level, "%s.due domain=%s reason=%s", step.key, domain, step.reason, extra=extra)
@@ -89,7 +89,7 @@ def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
             _certificate(ctx).collect(seen)
         case "renewal-info":
             _certificate(ctx).orders.ask_when_to_renew(seen)
-        case "rebuild" | "note":
+        case "rebuild" | "note" | "verify":
             _certificate(ctx).rebuild(seen)
         case "dry_run":
             _certificate(ctx, step.target).rehearse(seen)

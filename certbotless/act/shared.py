@@ -19,6 +19,7 @@ from ..model.memory import Failure
 from ..model.observation import Observation
 from ..model.shared import Held
 from ..model.view import View
+from ..state.pair import META
 from ..state.shared import SharedCertificate, spares
 from .context import SiteContext
 
@@ -65,7 +66,9 @@ def save_spare(ctx: SiteContext) -> None:
     for spare in spares(ctx.config, ctx.site.domain, ctx.clock.now()):
         try:
             pair = spare.pair()
-            keys.matching_facts(pair.chain.encode(), keys.key_from_pem(pair.key.encode()))
+            held = keys.matching_facts(pair.chain.encode(), keys.key_from_pem(pair.key.encode()))
+            if held != spare.facts:
+                raise StoreError(Text("{} of {} is not true", META, spare.generation))
         except (StoreError, IssueError) as exc:
             failed = exc
             continue

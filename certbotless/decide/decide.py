@@ -28,10 +28,11 @@ from .record import list_steps, record_steps
 def decide(situation: Situation) -> Decision:
     """Return the steps that make the four facts of a site true."""
     seen, state = situation.seen, situation.remembered
-    facts, told = seen.in_hand.facts, state.renewal
+    is_verified = bool(state.generations) or not seen.published.digest
+    facts, told = seen.in_hand.facts if is_verified else None, state.renewal
     drawn = told.moment if told and told.is_of(facts) else None
     why, hold = _reasons_to_order(situation, drawn), partial(_held_back, situation=situation)
-    order = _order_steps(situation, why, hold) if why else []
+    order = _order_steps(situation, why, hold) if why and is_verified else []
     take, wildcard = _take_steps(situation), situation.goal.site.certificate
     steps = [
         *([Step("clean-up", because(Why.TXT_LEFT))] if state.txt else ()),
@@ -45,6 +46,8 @@ def decide(situation: Situation) -> Decision:
         *(redeploy_steps(situation) if not order and not take else ()),
         *deploy_steps(situation),
     ]
+    if not is_verified:
+        steps = _verify_first(steps)
     # The servers may come to show the record while the certificate is ordered and deployed: this is last.
     steps.sort(key=lambda step: step.action in CONFIRM_OF.values())
     held = [step if step.action == "order" else hold(step) for step in steps]
@@ -52,13 +55,7 @@ def decide(situation: Situation) -> Decision:
         held = [_beside(step, held) for step in held]
     listing, relisting = list_steps(situation, held)
     held[:0] = map(hold, listing)
-    optional = [
-        *relisting,
-        *_rebuild_steps(seen, state),
-        *_note_steps(seen, state),
-        *([] if order else _renewal_info_steps(situation)),
-        *_account_steps(situation),
-    ]
+    optional = [*relisting, *(_upkeep(situation, order) if is_verified else ())]
     problems = seen.problems
     is_counted = situation.goal.authority(seen).is_acme
     if order and is_counted and isinstance(situation.ledger, StoreError):
@@ -67,6 +64,27 @@ def decide(situation: Situation) -> Decision:
     if wildcard:
         renewal = seen.shared.renewal if seen.shared else None
     return Decision(tuple(held), problems, renewal, tuple(optional), _next_rotation(seen))
+
+
+def _verify_first(steps: Sequence[Step]) -> list[Step]:
+    """Return the step that finds out whether `meta.json` is true, and what depends on nothing that it tells.
+
+    Where state_dir is lost, nothing else says which certificate is ours: whoever may write to certs_dir could
+    have written that an expired one is valid, and it would take the place of a valid one.
+    """
+    others = {"clean-up", "rotate", *WRITES, *CONFIRM_OF.values()}
+    return [Step("verify", because(Why.NOT_VERIFIED)), *(step for step in steps if step.action in others)]
+
+
+def _upkeep(situation: Situation, order: Sequence[Step]) -> list[Step]:
+    """Return the steps that no fact depends on."""
+    seen, state = situation.seen, situation.remembered
+    return [
+        *_rebuild_steps(seen, state),
+        *_note_steps(seen, state),
+        *([] if order else _renewal_info_steps(situation)),
+        *_account_steps(situation),
+    ]
 
 
 def _take_steps(situation: Situation) -> list[Step]:
@@ -156,9 +174,7 @@ def _rebuild_steps(seen: Observation, state: SiteState) -> list[Step]:
 
 def _note_steps(seen: Observation, state: SiteState) -> list[Step]:
     """Keep which pairs are ours, so that no other one can pass for them."""
-    if not seen.published.digest:
-        return []
-    if state.generations and state.generations.keys() <= seen.generations:
+    if not seen.published.digest or state.generations.keys() <= seen.generations:
         return []
     return [Step("note", because(Why.NOT_NOTED))]
 

@@ -29,6 +29,7 @@ Action = Literal[
     "renewal-info",
     "rebuild",
     "note",
+    "verify",
     "account",
 ]
 
@@ -52,6 +53,7 @@ _NAMES = (
     N_("renewal-info"),
     N_("rebuild"),
     N_("note"),
+    N_("verify"),
     N_("account"),
 )
 
@@ -73,7 +75,7 @@ FACT_OF: Mapping[str, Fact] = {
         ("rotate", "order", "collect", "take", "adopt", "clean-up", "dry_run", "renewal-info", "account"),
         "certificate",
     ),
-    **dict.fromkeys(("restore", "rebuild", "note"), "files"),
+    **dict.fromkeys(("restore", "rebuild", "note", "verify"), "files"),
     **dict.fromkeys(("deploy", "redeploy"), "served"),
     "list": "look",
 }

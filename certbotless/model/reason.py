@@ -56,6 +56,7 @@ class Why(Enum):
     COPY_END_UNKNOWN = N_("it is not known when the copy of the certificate expires")
     STATE_LOST = N_("its state file is damaged")
     NO_COPY = N_("there is no copy of the published certificate and key")
+    NOT_VERIFIED = N_("nothing is remembered of the published certificate: it is checked first")
     NOT_NOTED = N_("the list of the digests of issued certificates is missing or out of date")
     # deploy, redeploy
     NO_ANSWER = N_("no TLS answer")

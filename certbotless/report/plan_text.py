@@ -14,7 +14,7 @@ from .status_json import by_api
 # As a line of the log.
 _MOST_OF_A_LINE = 4000
 # The actions that change nothing: they ask or wait, or come in place of an order that is planned as well.
-_READING = {"list", "adopt", *CONFIRM_OF.values()}
+_READING = {"list", "verify", "adopt", *CONFIRM_OF.values()}
 _SAID = {
     "clean-up": N_("delete the TXT record of an earlier run"),
     "list": N_("ask the API for the records"),
@@ -26,6 +26,7 @@ _SAID = {
     "take": N_("use the certificate that it shares"),
     "collect": N_("fetch the certificate of an earlier request"),
     "restore": N_("restore the files"),
+    "verify": N_("check the published certificate"),
     "rebuild": N_("write the copy of the certificate again"),
     "redeploy": N_("try the certificate again that the service refused"),
 }

@@ -21,6 +21,7 @@ from certbotless.config.values import DIRECTORIES
 from certbotless.model.ledger import Entry, limit_on, next_order
 from certbotless.model.situation import Goal
 from certbotless.state.ledger_file import LedgerFile
+from certbotless.state.pair import with_digest
 from certbotless.world import verify
 from certbotless.world.acme import keys
 from certbotless.world.tls import served_leaf
@@ -302,6 +303,26 @@ def test_a_copy_of_an_older_version_is_looked_into_before_it_takes_the_place_of_
     assert scene.published.facts is not None
     assert scene.published.facts.sha256 == leaf
     assert restarts(scene) == 0
+
+
+def test_planted_facts_and_a_lost_state_let_no_expired_certificate_take_the_place_of_a_valid_one(
+    scene: Scene, root: trustme.CA
+) -> None:
+    """The facts beside it say that it is valid; only the certificate itself says that it is not."""
+    at(scene, "letsencrypt")
+    publish_expired(scene)
+    (path,) = scene.certs_dir.glob(f".certbotless/{DOMAIN}/*Z-*/meta.json")
+    meta = json.loads(path.read_text()) | {"not_after": "2126-11-24T05:30:00Z"}
+    del meta["digest"]
+    path.write_bytes(with_digest(meta))
+    shutil.rmtree(scene.state_dir)
+    leaf = put(scene, *pair_of(root))
+    scene.start()
+    view = scene.look()
+    assert (due(scene), view.state, view.decision.next_renewal) == (["verify"], "pending", None)
+    assert scene.run().state == "ok"
+    assert keys.leaf_sha256((scene.certs_dir / f"{DOMAIN}.pem").read_bytes()) == leaf
+    assert (scene.asked_the_ca, restarts(scene)) == (False, 0)
 
 
 def test_what_is_no_valid_pair_is_replaced_by_the_one_that_has_expired(scene: Scene) -> None:

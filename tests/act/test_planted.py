@@ -33,9 +33,13 @@ def meta_of(scene: Scene) -> Path:
 
 def plant(scene: Scene, **fields: Any) -> None:
     """Edit meta.json, and let its own digest fit again."""
-    meta = json.loads(meta_of(scene).read_text()) | fields
+    plant_in(meta_of(scene), **fields)
+
+
+def plant_in(path: Path, **fields: Any) -> None:
+    meta = json.loads(path.read_text()) | fields
     del meta["digest"]
-    meta_of(scene).write_bytes(with_digest(meta))
+    path.write_bytes(with_digest(meta))
 
 
 def plant_other_pair(scene: Scene) -> None:
@@ -191,11 +195,22 @@ def test_a_refused_certificate_and_the_one_before_stay_known(well: Scene) -> Non
 def test_the_one_before_is_not_gone_back_to_where_others_have_changed_it(well: Scene) -> None:
     before, refused = publish_refused(well)
     home = well.certs_dir / ".certbotless" / DOMAIN / before.generation
-    meta = json.loads((home / "meta.json").read_text()) | {"not_after": "2126-11-24T05:30:00Z"}
-    del meta["digest"]
-    (home / "meta.json").write_bytes(with_digest(meta))
+    plant_in(home / "meta.json", not_after="2126-11-24T05:30:00Z")
     well.run()
     assert well.published.generation == refused.generation
+
+
+def test_where_nothing_is_known_the_one_before_is_ours_only_if_it_is_true_of_its_certificate(
+    well: Scene,
+) -> None:
+    well.clock.advance(3600)
+    well.publish()
+    well.start()
+    found = well.published
+    plant_in(meta_of(well).parents[1] / found.previous / "meta.json", not_after="2126-11-24T05:30:00Z")
+    well.file.change(generations={})
+    assert well.run().state == "ok"
+    assert well.state.generations == {found.generation: found.digest, found.previous: ""}
 
 
 def test_a_copy_is_made_of_nothing_that_others_have_changed(well: Scene) -> None:

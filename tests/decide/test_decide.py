@@ -1186,14 +1186,40 @@ def test_the_ca_is_not_asked_for_its_window_while_an_order_is_due() -> None:
 # --- what is kept of what was seen ------------------------------------------------------------------------
 
 
+NOTED = Published(FACTS, ORIGIN, generation="one", digest="12" * 32)
+
+
 @pytest.mark.parametrize(
-    ("noted", "is_asked"), [({}, True), ({"one": "12" * 32}, False), ({"an older one": "12" * 32}, True)]
+    ("noted", "is_asked"), [({"one": "12" * 32}, False), ({"an older one": "12" * 32}, True)]
 )
 def test_which_pairs_are_ours_is_noted_where_it_is_not_yet(noted: dict[str, str], is_asked: bool) -> None:
-    seen = replace(WELL, published=Published(FACTS, ORIGIN, generation="one", digest="12" * 32))
-    decision = decided(seen, state(generations=noted))
+    decision = decided(replace(WELL, published=NOTED), state(generations=noted))
     assert [step.key for step in decision.optional] == ["note"] * is_asked
     assert decision.steps == ()
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        WELL,
+        replace(WELL, served={"registry": OLD_LEAF, "mirror": ""}),
+        replace(WELL, has_copy=False),
+        replace(WELL, published=replace(WELL.published, facts=OVERDUE)),
+        replace(WELL, published=replace(WELL.published, fault="it links to another place", plain="1:2:3")),
+    ],
+    ids=["well", "another one is served", "no copy", "overdue", "of another tool"],
+)
+def test_where_nothing_is_known_of_a_certificate_it_is_checked_before_anything_is_done_for_it(
+    seen: Observation,
+) -> None:
+    """Who may write to certs_dir could have written what is told of it; the record needs none of that."""
+    seen = replace(seen, published=replace(seen.published, generation="one", digest="12" * 32))
+    decision = decided(seen)
+    assert [step.key for step in decision.due(NOW)] == ["verify"]
+    assert decision.next_renewal is None
+    assert state_of(decision, {})[0] == "pending"
+    wrong = replace(seen, answers={key: (frozenset({"10.9.9.9"}),) for key in seen.answers or {}})
+    assert [step.key for step in decided(wrong).due(NOW)] == ["verify", "record"]
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,6 @@ class LocalHappenings(Happenings):
     def __init__(self, world: LocalWorld) -> None:
         self._local = world
         self._copy: Path | None = None
-        self._has_planted = False
         super().__init__(world)
 
     def _named(self) -> list[str]:
@@ -268,13 +267,9 @@ class LocalHappenings(Happenings):
             (path / name).write_bytes(b"{")
         return name
 
-    def meta_is_planted(self) -> str:
-        self._has_planted = True
-        return super().meta_is_planted()
-
     def all_state_is_lost(self) -> None:
-        """With the CA in it. What was planted before would be taken for true: nothing says it is not."""
-        if not self._locks and not self._has_planted:
+        """With the CA in it."""
+        if not self._locks:
             self._local.signed.clear()
             shutil.rmtree(self._local.state_dir, ignore_errors=True)
             self._local.pauses.forget()
