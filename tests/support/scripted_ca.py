@@ -204,6 +204,11 @@ class ScriptedCa:
     def _challenge(self, index: str, kind: str) -> dict[str, Any]:
         status = "processing" if index in self._answered else "pending"
         url = self.url(f"challenge/{index}")
+        if kind == "dns-persist-01":
+            # Without a token: draft-ietf-acme-dns-persist-01, section 3.
+            account = self.url("account/1")
+            issuers = {"issuer-domain-names": ["ca.test"], "accounturi": account}
+            return {"type": kind, "url": self.url("challenge/persist"), "status": "pending", **issuers}
         return {"type": kind, "url": url, "token": _token(index), "status": status}
 
     def _is_shown(self, name: str, index: str) -> bool:

@@ -318,7 +318,8 @@ class Issuance:
             Text("the CA could not validate {}: {}", ", ".join(failed), text),
             names=tuple(failed),
             hint=next(hints, _OTHER_VALUE_HINT),
-            is_blind=set(kinds) == {"dns"},
+            # Boulder says `dns` of NXDOMAIN too, which is an answer.
+            is_blind=set(kinds) == {"dns"} and not any("NXDOMAIN" in each for each in said),
         )
 
     def _finalize(self, order: messages.Order, key: keys.CertificateKey) -> messages.Order:
