@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from ..base.errors import AuthorizationFailed, DnsRefused, IssueError, StoreError, ZoneNotFound
+from ..base.errors import (
+    AccountRefused,
+    AuthorizationFailed,
+    DnsRefused,
+    IssueError,
+    SecretUnreadable,
+    StoreError,
+    ZoneNotFound,
+)
 from ..base.names import challenge_name, rr_of
 from ..base.times import rfc3339
 from ..config.settings import Acme
@@ -196,12 +204,22 @@ class AcmeOrders:
         )
 
     def _ready(self) -> Acme:
-        """Return the CA. Raises `SecretUnreadable` before the CA is asked for anything."""
+        """Return the CA. Raises, before it is asked for anything, where the secret of a binding is missing.
+
+        Raises:
+            AccountRefused: another CA of the list may give the certificate without it.
+            SecretUnreadable: no CA can.
+        """
         config = self._ctx.config
         # In a list a binding is needed for a new account alone.
         is_bound = config.has_stand_ins and Accounts(config.state_dir, self._acme.url).is_known
         if self._acme.eab is not None and not is_bound:
-            self._acme.eab.hmac_key.read()
+            try:
+                self._acme.eab.hmac_key.read()
+            except SecretUnreadable as exc:
+                if not config.has_stand_ins:
+                    raise
+                raise AccountRefused(exc.message, hint=exc.hint) from exc
         return self._acme
 
 

@@ -44,6 +44,15 @@ def test_the_example_shows_the_default_of_every_key_that_has_one() -> None:
     assert shown == key
 
 
+def test_the_example_with_all_of_it_is_accepted() -> None:
+    """That it works is shown in tests/system/test_together.py."""
+    parsed = load.load(EXAMPLE.with_name("together.example.yaml"))
+    assert [ca.directory for ca in parsed.cas] == ["letsencrypt", "litessl"]
+    assert [site.domain for site in parsed.shared] == ["*.lan.example.com"]
+    assert parsed.account.credentials is not None and parsed.account.role
+    assert [site.domain for site in parsed.sites if site.is_local] == ["devbox"]
+
+
 def paths_of(tree: object, prefix: str = "") -> set[str]:
     """Return the path of every key in a tree, as in ``sites[].deploy[].when``."""
     if isinstance(tree, list):
