@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.bed import DOMAIN, Bed
+from support.bed import DOMAIN, Bed, assert_mode
 from support.commands import completed
 from support.pages import Reading
+from support.programs import within_reach
 
 from certbotless.sandbox.pebble import Pebble
 
@@ -30,6 +31,15 @@ def by_acme_sh(home: Path, ca: Pebble, *options: str) -> Path:
     command = ["acme.sh", "--register-account", "--server", ca.directory_url, "--home", str(home)]
     run(home, [*command, "--config-home", str(home), *options], ca, CURL_CA_BUNDLE=str(ca.ca_bundle))
     return home
+
+
+def closed_by_acme_sh(home: Path, ca: Pebble) -> Path:
+    """Return the key of an account that was made, and closed."""
+    (key,) = by_acme_sh(home, ca).rglob("account.key")
+    kept = shutil.copy(key, home / "closed.key")
+    command = ["acme.sh", "--deactivate-account", "--server", ca.directory_url, "--home", str(home)]
+    run(home, [*command, "--config-home", str(home)], ca, CURL_CA_BUNDLE=str(ca.ca_bundle))
+    return Path(kept)
 
 
 def by_acme_sh_p384(home: Path, ca: Pebble) -> Path:
@@ -136,3 +146,31 @@ def test_the_account_before_is_kept_beside_and_a_key_that_the_ca_does_not_know_c
     assert (done.returncode, "no account of acme.sh, certbot or lego" in done.stderr) == (1, True)
     done = bare.run("account", "import", str(home), "--directory", "litessl")
     assert (done.returncode, "acme has no CA 'litessl'" in done.stderr) == (2, True)
+
+
+def test_an_account_that_was_closed_changes_nothing(bare: Bed, ca: Pebble, tmp_path: Path) -> None:
+    home = tmp_path / "other"
+    home.mkdir()
+    done = bare.run("account", "import", str(closed_by_acme_sh(home, ca)))
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "has closed the account of this key" in done.stderr
+    assert [*bare.state.glob("accounts/*/*")] == []
+
+
+def test_root_reads_the_folder_and_the_owner_of_the_state_has_the_account(
+    bare: Bed, ca: Pebble, tmp_path: Path, user: int
+) -> None:
+    """At a later CA of a list, whose name is given."""
+    home = tmp_path / "other"
+    home.mkdir(mode=0o700)
+    folder = by_certbot(home, ca)
+    bare.state.mkdir(mode=0o700)
+    os.chown(bare.state, user, user)
+    bare.config["acme"] = [{"directory": "https://127.0.0.1:1/dir"}, bare.config["acme"]]
+    with within_reach(bare):
+        said = bare.ok("account", "import", str(folder), "--directory", ca.directory_url)
+    assert f"the account {url_of(home)} is used from now on" in said
+    assert account_of(bare) == {"url": url_of(home)}
+    assert {path.stat().st_uid for path in bare.state.rglob("*")} == {user}
+    (key,) = (bare.state / "accounts").glob("*/key.pem")
+    assert_mode(key, 0o600)

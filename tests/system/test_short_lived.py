@@ -5,6 +5,8 @@ import ssl
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from random import Random
 
@@ -80,11 +82,16 @@ def test_the_second_of_two_cas_covers_for_the_first(
 ) -> None:
     """The first is down for up to three of each six minutes, for two hours; no client sees a bad certificate.
 
+    It goes down when a renewal is about to be due.
+
     The second one is never used before the last sixth of a life, and always before its end.
     """
-    random, watched_s, lifetime = Random(16), 7200, timedelta(seconds=360)  # noqa: S311
+    random, watched_s, lifetime = Random(1), 7200, timedelta(seconds=360)  # noqa: S311
+    # Half of the life has passed soon after.
+    due_s = lifetime.total_seconds() / 2 - 5
     seen: Counter[str] = Counter()
-    changes: list[tuple[str, timedelta]] = []
+    # Who has issued, how much was left of the certificate before, for how many seconds the first one was up.
+    changes: list[tuple[str, timedelta, float]] = []
     for name in ("proxy", "other"):
         (tmp_path / name).mkdir()
     with (
@@ -104,30 +111,34 @@ def test_the_second_of_two_cas_covers_for_the_first(
         trusting = ssl.create_default_context(cadata=ca.root_pem() + other.root_pem())
         with bed.daemon():
             wait_until(lambda: connect(bed.registry.port, trusting) == "ok", "the first one is served")
-            (_, end), until = issued(bed), time.monotonic() + watched_s
-            down_at, up_at = time.monotonic() + 60, 0.0
+            until, (_, end) = time.monotonic() + watched_s, issued(bed)
+            down_at, up_at, back_at = time.monotonic() + due_s, 0.0, -inf
             while (now := time.monotonic()) < until:
                 time.sleep(_EVERY_S)
                 seen[connect(bed.registry.port, trusting)] += 1
-                if down_at and now > down_at:
-                    proxy.go_down()
-                    down_at, up_at = 0.0, now + random.uniform(0, 180)
-                elif up_at and now > up_at:
+                if proxy.is_down and now > up_at:
                     proxy.come_back()
-                    down_at, up_at = now + random.uniform(60, 300), 0.0
+                    back_at = now
+                elif not proxy.is_down and now > down_at:
+                    proxy.go_down()
+                    down_at, up_at = inf, now + random.uniform(0, lifetime.total_seconds() / 2)
                 found, its_end = issued(bed)
                 if its_end != end:
-                    left = end - datetime.now(UTC)
-                    changes.append((found, left))
-                    end = its_end
+                    up_for = 0 if proxy.is_down else now - back_at
+                    changes.append((found, end - datetime.now(UTC), up_for))
+                    end, down_at = its_end, now + due_s
             if proxy.is_down:
                 proxy.come_back()
-    stand_ins = [left for by, left in changes if by == other.directory_url]
+    stand_ins = [left for by, left, _ in changes if by == other.directory_url]
+    back = sum(by != other.directory_url == before for (before, _, _), (by, _, _) in pairwise(changes))
     print(
         f"{watched_s} s: {len(changes)} renewals, {len(stand_ins)} by the second CA, with at most "
         f"{max(stand_ins, default=timedelta())} left and at least {min(stand_ins, default=timedelta())}; "
-        f"connections {dict(seen)}; orders {ca.orders_made()} and {other.orders_made()}"
+        f"{back} times back to the first; connections {dict(seen)}; "
+        f"orders {ca.orders_made()} and {other.orders_made()}"
     )
     assert set(seen) <= {"ok", "refused"}
     assert all(timedelta() < left <= lifetime / 6 for left in stand_ins)
-    assert stand_ins
+    assert stand_ins and back
+    # The first one was down when it was asked, which takes a moment to be seen here.
+    assert all(up_for < 60 for by, _, up_for in changes if by == other.directory_url)
