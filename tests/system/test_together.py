@@ -70,6 +70,11 @@ def test_the_example_with_all_of_it_works_while_its_first_ca_is_away(
         asked = len(first.asked)
         together.ok("--once")
         assert len(first.asked) == asked
+        [unreached] = [each for each in together.checks() if (each["check"], each["about"]) == ("CA", name)]
+    assert unreached["level"] == "fail"
+    assert unreached["cure"].endswith(
+        f"; this machine reaches {ca.directory_url}: put it before {name} in acme"
+    )
     status = together.status()
     (unit,) = status["certificates"]
     standings = {each["directory"]: each["standing"] for each in unit["cas"]}
