@@ -242,7 +242,9 @@ def resolver_of(rcode: dns.rcode.Rcode) -> DnsServer:
 
 @pytest.mark.row(109)
 @pytest.mark.parametrize(
-    ("rcode", "is_fault_of_ca"), [(dns.rcode.SERVFAIL, True), (dns.rcode.NXDOMAIN, False)], ids=str
+    ("rcode", "is_fault_of_ca"),
+    [(dns.rcode.SERVFAIL, True), (dns.rcode.NXDOMAIN, False)],
+    ids=["SERVFAIL", "NXDOMAIN"],
 )
 def test_a_resolver_that_only_the_first_ca_has_is_its_own_fault(
     cas: TwoCas, tmp_path: Path, rcode: dns.rcode.Rcode, is_fault_of_ca: bool
@@ -441,7 +443,9 @@ def test_a_switch_that_is_killed_at_any_system_call_is_ended_by_the_next_run(
             assert run.code == -signal.SIGKILL, run.said
             killed += 1
             placed = other.orders_made() - before
-            is_known = bool(bare.state_of().get("order"))
+            state = bare.state_of()
+            in_flight = [state.get("order"), *state.get("orders", {}).values()]
+            is_known = any(each and each["directory"] == other.directory_url for each in in_flight)
             done = bare.run("--once")
             assert done.returncode == 0, f"killed at {call}\n{run.said}{done.stdout}{done.stderr}"
             placed_next = other.orders_made() - before - placed
