@@ -23,7 +23,7 @@ from ...notify import apprise_sender, outbox
 from ...observe.views import look_at
 from ...state.daemon_file import refusal
 from ...state.ledger_file import LedgerFile
-from ...state.site import SiteFile
+from ...state.site import Accounts, SiteFile
 from ...world.credentials.access import ApiAccess
 from ...world.credentials.way import way_to_dns
 from ...world.dns import ram_policy
@@ -105,8 +105,10 @@ def receivers(case: Case) -> None:
 
 def _configuration(case: Case, path: str) -> ApiAccess | None:
     """Report unreadable secrets and what is careless; return the way to the API, if its keys can be read."""
-    lost = False
+    lost, used_up = False, _used_bindings(case.config)
     for key, secret in case.config.secrets().items():
+        if key in used_up:
+            continue
         try:
             secret.read()
         except SecretUnreadable as exc:
@@ -126,6 +128,15 @@ def _configuration(case: Case, path: str) -> ApiAccess | None:
     with suppress(SecretUnreadable):
         return way_to_dns(case.config, case.clock)
     return None
+
+
+def _used_bindings(config: Config) -> set[str]:
+    """Return the keys of the bindings, of a list of CAs, whose accounts are there: none is needed again."""
+    if not config.has_stand_ins:
+        return set()
+    state_dir = config.state_dir
+    known = [i for i, ca in enumerate(config.cas) if Accounts(state_dir, ca.url).is_known]
+    return {f"acme[{i}].eab.hmac_key" for i in known}
 
 
 def _daemon(case: Case, raw: bytes) -> None:
