@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from ..base.clock import SlotClock
 from ..base.concurrent import together
@@ -281,13 +281,15 @@ class _SiteRun:
         origin = self._ctx.store.look().origin
         if origin is None or not is_issued_since(origin, self._began, self._clock.now()):
             return
-        failures = self._file.state.failures
-        self._file.change(failures={key: each for key, each in failures.items() if not is_order(key)})
+        state = self._file.state
+        failures = {key: each for key, each in state.failures.items() if not is_order(key)}
+        changed: dict[str, Any] = {"failures": failures}
         for each in self._ctx.goal.authorities(seen):
             if each.name and each.id == origin.directory:
-                from .stand_ins import note_given  # noqa: PLC0415  (only a list of CAs needs it)
+                from .stand_ins import after_certificate  # noqa: PLC0415  (only a list of CAs needs it)
 
-                note_given(self._ctx, each.name)
+                changed["troubles"] = after_certificate(state, each.name)
+        self._file.change(**changed)
 
     def _ruled_out(self, step: Step, exc: CertbotlessError) -> set[str]:
         is_of_account = (
@@ -321,13 +323,15 @@ class _SiteRun:
         if step.action == "order" and isinstance(exc, DeployError) and exc.container:
             # The container that kept the order from being placed.
             noted[f"deploy:{exc.container}"] = failure
-        self._file.change(failures=failures | noted)
+        changed: dict[str, Any] = {"failures": failures | noted}
+        if step.action == "order" and step.target:
+            from .stand_ins import after_failure  # noqa: PLC0415  (as above)
+
+            # In one step: a failure whose cause is not known would keep the next CA from being asked.
+            changed["troubles"] = after_failure(self._file.state, step.target, exc, self._clock.now())
+        self._file.change(**changed)
         if self._turns and isinstance(exc, CertificateRefused):
             self._turns.hold_others(self._ctx, seen, failure)
-        if step.action == "order" and step.target:
-            from .stand_ins import note_failed  # noqa: PLC0415  (as above)
-
-            note_failed(self._ctx, step.target, exc)
         self._ctx.keep_failure(key, exc)
 
     def _backoff(self, step: Step, exc: CertbotlessError, count: int, seen: Observation) -> timedelta:

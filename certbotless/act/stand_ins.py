@@ -13,15 +13,10 @@ from .context import SiteContext
 logger = logging.getLogger(__name__)
 
 
-def note_failed(ctx: SiteContext, name: str, exc: CertbotlessError, *, is_order: bool = True) -> None:
-    """Remember that a try at a CA failed."""
-    ctx.file.put("troubles", name, after_failure(ctx.state, name, exc, ctx.clock.now(), is_order=is_order))
-
-
 def after_failure(
     state: SiteState, name: str, exc: CertbotlessError, now: datetime, *, is_order: bool = True
-) -> CaTrouble:
-    """Return what is to be remembered of a CA after a try that failed.
+) -> dict[str, CaTrouble]:
+    """Return what is to be remembered of the CAs after a try at one that failed.
 
     Args:
         is_order: whether an order was tried. Only then it counts as a fault of the CA.
@@ -31,12 +26,8 @@ def after_failure(
     if is_order:
         faults = faults + 1 if isinstance(exc, IssueError) and exc.is_fault_of_ca else 0
     since = known.since if known else now
-    return CaTrouble(at=now, what=exc.message, hint=exc.hint, kind=exc.kind, since=since, faults=faults)
-
-
-def note_given(ctx: SiteContext, name: str) -> None:
-    """Remember that a CA has given a certificate."""
-    ctx.file.change(troubles=after_certificate(ctx.state, name))
+    failed = CaTrouble(at=now, what=exc.message, hint=exc.hint, kind=exc.kind, since=since, faults=faults)
+    return state.troubles | {name: failed}
 
 
 def after_certificate(state: SiteState, name: str) -> dict[str, CaTrouble]:
@@ -57,7 +48,7 @@ def make_account(ctx: SiteContext, name: str) -> None:
     except Interrupted:
         raise
     except CertbotlessError as exc:
-        note_failed(ctx, name, exc, is_order=False)
+        ctx.file.change(troubles=after_failure(ctx.state, name, exc, ctx.clock.now(), is_order=False))
         logger.warning("account.not_made ca=%s error=%s", name, exc)
         return
     ctx.file.put("troubles", name, None)

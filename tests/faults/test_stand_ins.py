@@ -33,6 +33,7 @@ from support.kills import evenly, litter, txt_of_ours, watched
 from support.resolvers import DnsServer
 from support.two_cas import EAB_KEY, EAB_KID, TwoCas
 
+from certbotless.base import saved
 from certbotless.model.certificate import Origin
 from certbotless.model.decision import Intent
 from certbotless.model.ledger import Entry
@@ -403,6 +404,27 @@ def test_where_our_own_limit_holds_at_the_first_ca_the_second_is_asked_at_the_en
     assert cas.other.orders_made() - before == orders
     assert cas.ca_proxy.count("POST", "/order-plz") == 0
     assert cas.issuer(home) == cas.names[orders]
+
+
+@pytest.mark.row(110)
+def test_no_state_on_disk_has_a_failure_at_a_ca_without_its_cause(
+    cas: TwoCas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in between, the next run would wait for seven hours before it asks any CA."""
+    limited = problem("rateLimited", 429, {"Retry-After": "25200"})
+    cas.ca_proxy.at("POST", "/order-plz", limited, times=ALWAYS)
+    write, written = saved.write, []
+
+    def watched_write(path: Path, data: bytes) -> None:
+        if path.name == f"{DOMAIN}.json":
+            written.append(json.loads(data))
+        write(path, data)
+
+    monkeypatch.setattr(saved, "write", watched_write)
+    assert cas.run(tmp_path).state == "ok"
+    keys_of = [(f"order:{cas.names[0]}" in each["failures"], bool(each.get("troubles"))) for each in written]
+    assert (True, True) in keys_of
+    assert (True, False) not in keys_of
 
 
 @pytest.mark.row(110)

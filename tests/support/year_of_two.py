@@ -123,7 +123,7 @@ class YearOfTwo(Year):
         wait = ledger.order_backoff(
             count, client.published.facts, now, self._random.random(), is_spent=is_spent
         )
-        self._troubles[name] = after_failure(self._state(client), name, exc, now)
+        self._troubles = after_failure(self._state(client), name, exc, now)
         self._client.failed[step.key] = Failure(
             at=now,
             what=exc.message,
