@@ -6,7 +6,7 @@ Added to argparse is what it cannot do: domains between options, and the nearest
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import __version__
@@ -113,7 +113,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             raise UsageError(Text("{} does not go with --once or --renew-now", command))
         return args
     options, word = _split(argv)
-    parsed = parser()
+    is_known = word in _COMMANDS and {"-h", "--help"}.isdisjoint(options)
+    parsed = parser(only=word if word and is_known else "")
     known = {name for action in parsed._actions for name in action.option_strings}
     for option in options:
         if option.partition("=")[0] not in known and option[:2] not in _SHORT:
@@ -148,8 +149,8 @@ def _meant(word: str) -> str:
     return Text("the commands are {}", ", ".join(_COMMANDS))
 
 
-def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
-    """Return the parser of a one-shot run, which takes domains, or of everything else."""
+def parser(*, has_domains: bool = False, only: str = "") -> argparse.ArgumentParser:
+    """Return the parser of a one-shot run, which takes domains, or of everything else, or of one command."""
     parser = _Parser(
         prog="certbotless",
         usage="%(prog)s [--config FILE] [COMMAND ...]\n"
@@ -189,27 +190,36 @@ def parser(*, has_domains: bool = False) -> argparse.ArgumentParser:
         parser.set_defaults(command=None, errand=None)
         return parser
     parser.add_argument(wire.ERRAND, choices=wire.HELPERS, help=argparse.SUPPRESS)
-    _add_commands(parser)
+    _add_commands(parser, only)
     return parser
 
 
-def _add_commands(parser: argparse.ArgumentParser) -> None:
+def _add_commands(parser: argparse.ArgumentParser, only: str) -> None:
+    """Add all commands, or `only` one: to make the others is a tenth of the time of a command that looks."""
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog=parser.prog)
+    more = {"init": (N_("the file to write (default {})"), _REFERENCES), "sandbox": ("",)}
+    for name, text in _COMMANDS.items():
+        if only in ("", name):
+            _OPTIONS[name](_command(commands, name, text, *more.get(name, ())))
 
-    def add(name: str, *more: str) -> argparse.ArgumentParser:
-        return _command(commands, name, _COMMANDS[name], *more)
 
-    check = add("check")
+def _add_options_of_check(check: argparse.ArgumentParser) -> None:
     _flag(check, "--strict", N_("exit with 1 if there is a warning"))
-    plan = add("plan")
+
+
+def _add_options_of_plan(plan: argparse.ArgumentParser) -> None:
     plan.add_argument("domains", nargs="*", metavar="DOMAIN", help=_(_DOMAINS_HELP))
     _flag(plan, "--exit-code", N_("exit with 3 if there is something to do"))
-    status = add("status")
+
+
+def _add_options_of_status(status: argparse.ArgumentParser) -> None:
     domain_help = _("show only this site, in detail")
     status.add_argument("domain", nargs="?", metavar="DOMAIN", help=domain_help)
     _flag(status, "--json", N_("print one JSON object"))
     _flag(status, "--watch", N_("refresh every 2 s, until Ctrl-C"))
-    doctor = add("doctor")
+
+
+def _add_options_of_doctor(doctor: argparse.ArgumentParser) -> None:
     _flag(doctor, "--json", N_("print one JSON object"))
     probe_help = N_(
         "only test how the DNS API behaves, with a TXT record that is created and deleted; "
@@ -217,21 +227,15 @@ def _add_commands(parser: argparse.ArgumentParser) -> None:
     )
     _flag(doctor, "--probe", probe_help)
     _flag(doctor, "--public", N_("also ask public resolvers for the names of sites that share a certificate"))
-    add("notify-test")
-    init = add("init", N_("the file to write (default {})"), _REFERENCES)
+
+
+def _add_options_of_init(init: argparse.ArgumentParser) -> None:
     _add_ca(init)
     for option, metavar, text in _INIT_OPTIONS:
         init.add_argument(option, metavar=metavar, help=_(text))
     _flag(init, "--wildcard", N_("also a certificate for every name below the domain"))
     yes_help = N_("ask nothing: use what is found, agree to the CA's terms, and do not test the AccessKey")
     _flag(init, "--yes", yes_help)
-    _add_options_of_add(add("add"))
-    _add_actions_of_account(add("account"))
-    _add_actions_of_trust(add("trust"))
-    shown = _("{}. It needs root, runs in its own namespaces, and leaves nothing behind.")
-    about = _(_COMMANDS["sandbox"])
-    sandbox = commands.add_parser("sandbox", help=about, description=shown.format(about))
-    _flag(sandbox, "--local", N_("show the local CA instead, with a second machine: no domain, no account"))
 
 
 def _command(
@@ -241,11 +245,12 @@ def _command(
     config_help: str = _CONFIG_HELP,
     epilog: str = "",
 ) -> argparse.ArgumentParser:
-    """Add a command, or an action of one, with its help; the configuration may be named after it too."""
+    """Add a command, or an action of one, with its help; the configuration may be named after most, too."""
     command: argparse.ArgumentParser
     command = of.add_parser(name, help=_(text), description=_(text), epilog=_(epilog) or None)
-    config_help = _(config_help).format(_CONFIG)
-    command.add_argument("-c", "--config", metavar="FILE", default=argparse.SUPPRESS, help=config_help)
+    if config_help:
+        shown = _(config_help).format(_CONFIG)
+        command.add_argument("-c", "--config", metavar="FILE", default=argparse.SUPPRESS, help=shown)
     return command
 
 
@@ -301,6 +306,26 @@ def _add_actions_of_trust(parser: argparse.ArgumentParser) -> None:
         "debian, rhel, docker, podman, containerd, k3s, nss, macos, windows, ios, android (default: all)"
     )
     add("commands").add_argument("systems", nargs="*", metavar="SYSTEM", help=systems_help)
+
+
+def _add_options_of_sandbox(sandbox: argparse.ArgumentParser) -> None:
+    shown = _("{}. It needs root, runs in its own namespaces, and leaves nothing behind.")
+    sandbox.description = shown.format(sandbox.description)
+    _flag(sandbox, "--local", N_("show the local CA instead, with a second machine: no domain, no account"))
+
+
+_OPTIONS: Mapping[str, Callable[[argparse.ArgumentParser], object]] = {
+    "check": _add_options_of_check,
+    "plan": _add_options_of_plan,
+    "status": _add_options_of_status,
+    "doctor": _add_options_of_doctor,
+    "notify-test": str,
+    "init": _add_options_of_init,
+    "add": _add_options_of_add,
+    "account": _add_actions_of_account,
+    "trust": _add_actions_of_trust,
+    "sandbox": _add_options_of_sandbox,
+}
 
 
 def _flag(of: argparse._ActionsContainer, name: str, text: str) -> None:

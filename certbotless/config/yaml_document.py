@@ -29,8 +29,6 @@ SAVE_AS = Text("save it as UTF-8 (Windows Notepad: Save as, Encoding UTF-8; å¦å
 Path = tuple[str | int, ...]
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# What YAML does not allow in a file, and a byte order mark that is not at its start.
-_NOT_YAML = re.compile(f"{yaml.reader.Reader.NON_PRINTABLE.pattern}|\ufeff")
 _INT = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
@@ -95,9 +93,12 @@ class Document:
         except UnicodeDecodeError as exc:
             before = exc.object[: exc.start].decode()
             raise self._refusal(_end_of(before), Text("not UTF-8 text: {}", SAVE_AS)) from exc
-        if (bad := _NOT_YAML.search(text)) is not None:
-            what = Text("not YAML: the character U+{:04X} is not allowed", ord(bad[0]))
-            raise self._refusal(_end_of(text[: bad.start()]), what)
+        # A byte order mark may be at its start alone, where it was taken away.
+        found = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        places = {text.find("\ufeff"), found.start() if found else -1} - {-1}
+        if places:
+            what = Text("not YAML: the character U+{:04X} is not allowed", ord(text[min(places)]))
+            raise self._refusal(_end_of(text[: min(places)]), what)
         return text
 
     def _read(self, text: str) -> Any:
