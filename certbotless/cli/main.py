@@ -136,11 +136,11 @@ def _plan(source: Path | None, args: argparse.Namespace) -> int:
     from ..config import checks, load
     from ..observe.views import look_at
     from ..report import plan_text
+    from .chosen import sites_named, with_shared
 
     log.set_up(logging.WARNING)
     checked = load.load(source)
-    sites = arguments.with_shared(checked, arguments.sites_named(checked, args.domains))
-    views = look_at(checked, sites)
+    views = look_at(checked, with_shared(checked, sites_named(checked, args.domains)))
     verdicts = {}
     if asked := [view for view in views if any(step.action == "adopt" for step in view.decision.steps)]:
         from ..act.adopt import judge
@@ -354,20 +354,20 @@ def _act(source: Path | None, args: argparse.Namespace) -> int:
 
 def _run(source: Path | None, args: argparse.Namespace, say: Callable[[str], None]) -> int:
     from ..config import checks, load
+    from ..model.decision import Intent
+    from ..service import oneshot
+    from . import chosen
 
     checked = load.load(source)
-    sites = arguments.sites_to_run(checked, args)
+    sites = chosen.sites_to_run(checked, args)
     checks.prove_readable(checked)
     if source is not None:
         checks.log(checked, source)
-    from ..model.decision import Intent
-    from ..service import oneshot
-
     intent = Intent()
     if args.renew_now:
         intent = Intent(_BEGAN, ignore_backoff=True, ignore_ledger=args.force, only_rehearse=args.dry_run)
         if args.only_ca is not None:
-            sites, ca = arguments.sites_at(checked, sites, args.only_ca)
+            sites, ca = chosen.sites_at(checked, sites, args.only_ca)
             intent = replace(intent, ca=ca)
     tells = source is not None and not args.dry_run
     return oneshot.run(checked, sites, intent, say, args.settled, tells=tells)

@@ -17,7 +17,7 @@ from ..state.daemon_file import refusal
 from ..state.history import Events
 from ..state.pair import Store
 from ..state.site import SiteFile
-from .arguments import sites_named, with_shared
+from .chosen import sites_named, with_shared
 
 # As many as a person reads.
 _EVENTS = 10

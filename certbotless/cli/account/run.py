@@ -11,7 +11,7 @@ from ...base.words import _
 from ...config import load
 from ...state.site import Accounts
 from ...world.acme.account import import_account
-from ..arguments import ca_named
+from ..chosen import ca_named
 from .foreign import key_of
 
 
