@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -101,23 +102,29 @@ def _ca_before(goal: Goal, store: Store, state: SiteState, published: Published)
 def _local_cas(
     goal: Goal, now: datetime, problems: list[CertbotlessError]
 ) -> tuple[LocalCa | None, LocalCa | None]:
-    """Return the CA of this machine and the one that takes its place, if the site needs them."""
+    """Return the CA of this machine and the one that takes its place, if the site needs them.
+
+    Of each every file is read: one that is damaged is a problem now, not at the next order.
+    """
     if not goal.site.is_local:
         return None, None
     from ..state.local_ca import LocalCaFolder  # noqa: PLC0415  (nothing of it is loaded for other sites)
 
     folder = LocalCaFolder(goal.config.state_dir)
     found: list[LocalCa | None] = []
-    for read in (folder.seen, folder.next):
+    for load, read in ((folder.load, folder.seen), (folder.load_next, folder.next)):
+        facts: LocalCa | None = None
         try:
-            found.append(read())
+            facts = ca.facts if (ca := load()) else None
         except StoreError as exc:
             problems.append(exc)
-            found.append(None)
-    ca, next_ca = found
-    if ca is not None and not ca.is_valid(now):
-        problems.append(ca.not_valid_now())
-    return ca, next_ca
+            with suppress(StoreError):
+                facts = read()
+        found.append(facts)
+    now_ca, next_ca = found
+    if now_ca is not None and not now_ca.is_valid(now):
+        problems.append(now_ca.not_valid_now())
+    return now_ca, next_ca
 
 
 def _shared(goal: Goal, known: dict[str, Shared | None]) -> Shared | None:

@@ -164,8 +164,9 @@ class LocalWorld(World):
             yield f"it is valid from {leaf.not_valid_before_utc} only"
         try:
             held = self.folder.load()
-        except StoreError:
-            return  # a damaged key is seen when it is needed, weeks before the end of any certificate
+        except StoreError as exc:
+            yield exc.message
+            return
         if held is None:
             yield "there is no CA"
             return

@@ -28,7 +28,7 @@ def leaf_of(bed: Bed) -> x509.Certificate:
 
 @pytest.mark.row(103)
 def test_a_damaged_file_is_one_line_with_two_ways_out_and_its_copy_brings_all_of_it_back(local: Bed) -> None:
-    """Cut short, or of another CA. Nothing is made again, and the certificate in use stays."""
+    """Cut short, or of another CA: the next check says so. Nothing is made again; the certificate stays."""
     local.ok("--once")
     folder, copy, other = folder_of(local), local.home / "copy", new_ca()
     shutil.copytree(folder, copy)
@@ -42,6 +42,9 @@ def test_a_damaged_file_is_one_line_with_two_ways_out_and_its_copy_brings_all_of
     for name, data in damages.items():
         (folder / name).write_bytes(data)
         damaged = files_below(folder)
+        [site] = local.status()["sites"]
+        assert site["state"] == "failing", name
+        assert f"the local CA in '{folder}' is damaged" in site["reason"], name
         line = local.refused("--renew-now", "--force")
         assert f"the local CA in '{folder}' is damaged; put your copy of the folder back" in line, name
         assert "certbotless trust rotate --now" in line
@@ -49,6 +52,7 @@ def test_a_damaged_file_is_one_line_with_two_ways_out_and_its_copy_brings_all_of
         assert leaf_of(local) == leaf
         shutil.rmtree(folder)
         shutil.copytree(copy, folder)
+    assert local.status()["sites"][0]["state"] == "ok"
     local.ok("--renew-now", "--force")
     assert LocalCaFolder(local.state).load() == before
 
