@@ -129,12 +129,18 @@ class LocalCaFolder:
         self._put(ca, {})
 
     def make_next(self, ca: CaFiles) -> None:
-        """Put a CA beside the one that signs, as the next one; another next one goes. Hold the lock."""
+        """Put a CA beside the one that signs, as the next one. Hold the lock.
+
+        Another next one goes, and its root is old from now on: clients may have taken it.
+
+        Raises:
+            StoreError: it cannot be written; or another one has to go, and the CA that signs is damaged.
+        """
+        if os.path.lexists(self.path / NEXT) and (now := self._load(self.path)):
+            self._put(now, self._old_roots(ca.facts.made_at, self.path / NEXT))
         with files.store_errors(self.path):
             _write(self._next_beside, ca, {})
-            place = self.path / NEXT
-            shutil.rmtree(place, ignore_errors=True)
-            self._next_beside.rename(place)
+            self._next_beside.rename(self.path / NEXT)
             files.sync_dir(self.path)
 
     def switch(self) -> LocalCa:
@@ -148,7 +154,7 @@ class LocalCaFolder:
             raise StoreError(
                 Text("there is no next root"), hint=Text("make one first: certbotless trust rotate")
             )
-        self._put(ca, self._old_roots(now.facts.not_after))
+        self._put(ca, self._old_roots(now.facts.not_after, self.path))
         return ca.facts
 
     def replace(self, ca: CaFiles, at: datetime) -> None:
@@ -156,22 +162,18 @@ class LocalCaFolder:
 
         What is there may be damaged, or absent. A next CA goes too.
         """
-        self._put(ca, self._old_roots(at, next_too=True))
+        self._put(ca, self._old_roots(at, self.path, self.path / NEXT))
 
-    def _old_roots(self, remove_from: datetime, *, next_too: bool = False) -> dict[OldRoot, bytes]:
-        """Return the roots that are old once another CA is in its place, those that can be read, with PEM."""
-        try:
-            noted = self._noted(self.path)
-        except StoreError:
-            noted = None
-        if noted is None:
-            return {}
-        found = {OldRoot(noted.ca, remove_from): self.path / ROOT}
-        found |= {each: self.path / OLD / _old_name(each.ca) for each in noted.old}
+    def _old_roots(self, remove_from: datetime, *ended: Path) -> dict[OldRoot, bytes]:
+        """Return the roots that are old once these CAs are, with PEM; those that can be read."""
+        found = dict[OldRoot, Path]()
+        for folder in ended:
+            with suppress(StoreError):
+                if noted := self._noted(folder):
+                    found[OldRoot(noted.ca, remove_from)] = folder / ROOT
         with suppress(StoreError):
-            # Clients may have taken a next one that never signs.
-            if next_too and (next_ := self._noted(self.path / NEXT)):
-                found[OldRoot(next_.ca, remove_from)] = self.path / NEXT / ROOT
+            before = noted.old if (noted := self._noted(self.path)) else ()
+            found |= {each: self.path / OLD / _old_name(each.ca) for each in before}
         held = {}
         for each, path in found.items():
             with suppress(StoreError):

@@ -206,13 +206,13 @@ def test_a_next_root_of_a_wrong_clock_is_made_again(
     folder: LocalCaFolder, config: Config, clock: FakeClock
 ) -> None:
     first, wrong = folder.seen(), FakeClock(clock.now() + timedelta(days=400))
-    local_rotation.rotate(config, wrong)
+    dropped, _ = local_rotation.rotate(config, wrong)
     with pytest.raises(StoreError, match="not valid now"):
         local_rotation.switch(config, clock)
     made, is_new = local_rotation.rotate(config, clock)
     assert is_new
     assert local_rotation.switch(config, clock) == made
-    assert [root.facts for root in folder.roots() if root.role == "old"] == [first]
+    assert [root.facts for root in folder.roots() if root.role == "old"] == [first, dropped]
 
 
 @pytest.mark.row(103)

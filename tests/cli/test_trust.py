@@ -13,6 +13,8 @@ import yaml
 from support.pages import block
 
 from certbotless.cli.main import main
+from certbotless.cli.trust import roots
+from certbotless.config import load
 from certbotless.model.local_ca import CaFiles
 from certbotless.state.local_ca import LocalCaFolder
 from certbotless.world import local_ca
@@ -213,7 +215,7 @@ def test_what_is_to_be_typed_for_k3s_is_one_file(served: None, told: Told) -> No
 
 def test_a_system_that_takes_one_root_of_a_file_gets_a_file_for_each(file: Path, told: Told) -> None:
     """During a rotation. The others get one with both."""
-    roots = [make(file), (ca := new_ca()).root_pem]
+    pems = [make(file), (ca := new_ca()).root_pem]
     alone = told("commands", "debian", "macos", "docker")[1]
     assert [alone.count(word) for word in ("BEGIN", "update-ca-certificates", "add-trusted-cert")] == [
         1,
@@ -222,9 +224,20 @@ def test_a_system_that_takes_one_root_of_a_file_gets_a_file_for_each(file: Path,
     ]
     LocalCaFolder(file.parent / "state").make_next(ca)
     both = told("commands", "debian", "macos", "docker")[1]
-    for pem in roots:
+    for pem in pems:
         assert both.count(pem.decode()) == 2
         name = f"certbotless-{hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode())).hexdigest()[:8]}.crt"
         assert f"cp {name} /usr/local/share/ca-certificates/{name} && update-ca-certificates" in both
         assert f"System.keychain {name}" in both
     assert both.count("install -D -m 0644 certbotless.crt") == 1
+
+
+def test_a_next_root_that_another_one_replaced_is_known_as_an_earlier_one(file: Path) -> None:
+    """It signs nothing, so `install` removes it as `uninstall` does."""
+    make(file)
+    folder, dropped, coming = LocalCaFolder(file.parent / "state"), new_ca(), new_ca()
+    folder.make_next(dropped)
+    folder.make_next(coming)
+    found = roots.read(load.load(file))
+    assert [root.pem for root in found.known[1:]] == [coming.root_pem, dropped.root_pem]
+    assert ([root.pem for root in found.old], found.kept) == ([dropped.root_pem], ())

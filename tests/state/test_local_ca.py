@@ -110,6 +110,24 @@ def test_without_overlap_clients_are_to_remove_the_old_root_and_the_next_one_at_
     assert old_roots(folder) == [(FIRST.facts, NOW), (SECOND.facts, NOW)]
 
 
+def test_a_next_root_that_another_one_replaces_is_to_be_removed_at_once(folder: LocalCaFolder) -> None:
+    """It never signs, and clients may have taken it."""
+    rotated(folder)
+    change(folder, lambda each: each.make_next(THIRD))
+    assert (folder.load(), folder.next()) == (FIRST, THIRD.facts)
+    assert old_roots(folder) == [(SECOND.facts, THIRD.facts.made_at)]
+    assert [root.pem for root in folder.roots()] == [FIRST.root_pem, THIRD.root_pem, SECOND.root_pem]
+    change(folder, LocalCaFolder.switch)
+    assert [ca for ca, _ in old_roots(folder)] == [FIRST.facts, SECOND.facts]
+
+
+def test_a_next_root_is_listed_as_old_though_the_ca_that_signed_is_damaged(folder: LocalCaFolder) -> None:
+    rotated(folder)
+    (folder.path / FACTS).write_bytes(b"{")
+    change(folder, lambda each: each.replace(THIRD, NOW))
+    assert old_roots(folder) == [(SECOND.facts, NOW)]
+
+
 def test_without_a_next_root_nothing_is_switched(folder: LocalCaFolder) -> None:
     made(folder)
     with pytest.raises(StoreError, match="no next root"):
@@ -244,6 +262,7 @@ Step = Callable[[LocalCaFolder], object]
 STEPS: dict[str, tuple[Step, Step, CaFiles | None, CaFiles]] = {
     "the making": (lambda _: None, lambda each: each.make(FIRST), None, FIRST),
     "the next": (made, lambda each: each.make_next(SECOND), FIRST, FIRST),
+    "another next": (rotated, lambda each: each.make_next(THIRD), FIRST, FIRST),
     "a switch": (rotated, LocalCaFolder.switch, FIRST, SECOND),
     "a second switch": (rotated_again, LocalCaFolder.switch, SECOND, THIRD),
     "no overlap": (rotated, lambda each: each.replace(THIRD, NOW), FIRST, THIRD),
@@ -277,7 +296,11 @@ def test_killed_before_any_call_there_is_the_ca_before_or_the_new_one_and_the_st
         assert not folder.path.exists() or ".next.new" not in os.listdir(folder.path), where
         if name == "the next":
             assert folder.next() in (None, SECOND.facts), where
-        if found != after or name == "the next":
+        if name == "another next":
+            assert folder.next() in (None, SECOND.facts, THIRD.facts), where
+            is_old = (SECOND.facts, THIRD.facts.made_at) in old_roots(folder)
+            assert is_old == (folder.next() != SECOND.facts), where
+        if found != after or "next" in name:
             change(folder, step)
         assert folder.load() == after, where
     assert nth > 10
