@@ -78,21 +78,29 @@ _SHORT = ("-c", "-h", "-V")
 _NEAR = 0.6
 
 
-class _Formatter(argparse.HelpFormatter):
-    """What writes the help, with argparse's own heading in the language that is spoken."""
-
-    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
-        super().add_usage(usage, actions, groups, _("usage: ") if prefix is None else prefix)
+# The texts of argparse itself that our command line can make it say.
+_OF_ARGPARSE = (
+    N_("usage: "),
+    N_("positional arguments"),
+    N_("options"),
+    N_("show this help message and exit"),
+    N_("argument %(argument_name)s: %(message)s"),
+    N_("expected one argument"),
+    N_("not allowed with argument %s"),
+    N_("ignored explicit argument %r"),
+    N_("unrecognized arguments: %s"),
+    N_("the following arguments are required: %s"),
+    N_("invalid choice: %(value)r (choose from %(choices)s)"),
+)
+# It looks them up in our catalogue. Its own way is to search the disk for a catalogue at each text.
+vars(argparse)["_"] = _
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, like all our errors; it takes no shortened options."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, add_help=False, formatter_class=_Formatter, **settings)
-        self._positionals.title, self._optionals.title = _("positional arguments"), _("options")
-        help_ = _("show this help message and exit")
-        self.add_argument("-h", "--help", action="help", default=argparse.SUPPRESS, help=help_)
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(Text("{}; see {} --help", message, self.prog))
