@@ -32,8 +32,8 @@ _TRUST_ACTIONS = {
     "export": N_("write the root, for a client to import"),
     "rotate": N_("make the next root, which signs 90 days later"),
     "switch": N_("let the next root sign from now on"),
-    "install": N_("make this machine and your browsers trust the root; needs root"),
-    "uninstall": N_("remove the root from this machine and your browsers; needs root"),
+    "install": N_("make this machine and your browsers trust the root; use sudo"),
+    "uninstall": N_("remove the root from this machine and your browsers; use sudo"),
     "commands": N_("print what to type on another machine"),
 }
 _ROOT_FORMATS = ("pem", "der", "mobileconfig")
@@ -308,7 +308,7 @@ def _add_actions_of_trust(parser: argparse.ArgumentParser) -> None:
     for name in ("install", "uninstall"):
         add(name).add_argument("--to", metavar="STORES", help=to_help)
     systems_help = _(
-        "debian, rhel, docker, podman, containerd, k3s, nss, macos, windows, ios, android (default: all)"
+        "debian, rhel, docker, podman, containerd, k3s, macos, windows, ios, android (default: all)"
     )
     add("commands").add_argument("systems", nargs="*", metavar="SYSTEM", help=systems_help)
 

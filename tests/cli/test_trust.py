@@ -16,6 +16,7 @@ from certbotless.cli.main import main
 from certbotless.cli.trust import roots
 from certbotless.config import load
 from certbotless.model.local_ca import CaFiles
+from certbotless.report.trust_steps import SYSTEMS
 from certbotless.state.local_ca import LocalCaFolder
 from certbotless.world import local_ca
 
@@ -230,6 +231,12 @@ def test_a_system_that_takes_one_root_of_a_file_gets_a_file_for_each(file: Path,
         assert f"cp {name} /usr/local/share/ca-certificates/{name} && update-ca-certificates" in both
         assert f"System.keychain {name}" in both
     assert both.count("install -D -m 0644 certbotless.crt") == 1
+
+
+def test_the_help_names_the_systems_that_there_are(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["trust", "commands", "--help"])
+    assert f"{', '.join(SYSTEMS)} (default: all)" in " ".join(capfd.readouterr().out.split())
 
 
 def test_a_next_root_that_another_one_replaced_is_known_as_an_earlier_one(file: Path) -> None:

@@ -161,7 +161,11 @@ def test_during_a_rotation_both_roots_are_installed(file: Path) -> None:
     with beside({}) as before:
         trust(file, "install", "--to", "system,docker")
         trust(file, "rotate")
-        assert "It signs from 20" in trust(file, "show")
+        shown = trust(file, "show")
+        assert "It signs from 20" in shown
+        now, coming = [line for line in shown.splitlines() if line.startswith("Installed here: ")]
+        assert str(ca) in now
+        assert coming == "Installed here: no; certbotless trust install does it"
         trust(file, "install", "--to", "system,docker")
         old = (file.parent / "state/local-ca/root.pem").read_text()
         new = (file.parent / "state/local-ca/next/root.pem").read_text()
@@ -169,6 +173,7 @@ def test_during_a_rotation_both_roots_are_installed(file: Path) -> None:
         files = sorted(f"certbotless-{short(root)}.crt" for root in (old, new))
         assert sorted(path.name for path in store.glob("certbotless-*")) == files
         trust(file, "switch")
+        assert f"Earlier roots here: {store}/certbotless-{short(old)}.crt, /etc/" in trust(file, "show")
         trust(file, "install", "--to", "system,docker")
         assert ca.read_text() == new + old
         assert sorted(path.name for path in store.glob("certbotless-*")) == files

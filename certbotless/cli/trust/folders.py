@@ -72,8 +72,8 @@ class SystemStore:
             _refresh(fresh=is_left or bool(done.removed))
         return done
 
-    def installed(self, known: Sequence[RootCertificate]) -> list[str]:
-        return [str(self.folder / name) for name, _root in _own_files(self.folder, known)]
+    def installed(self, known: Sequence[RootCertificate]) -> list[tuple[str, RootCertificate]]:
+        return [(str(self.folder / name), root) for name, root in _own_files(self.folder, known)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,9 @@ class FolderStore:
             _within(folder, act, done, makes=is_wanted and bool(roots.live))
         return done
 
-    def installed(self, known: Sequence[RootCertificate]) -> list[str]:
-        return [str(folder / _CA) for folder in self._ours(known)]
+    def installed(self, known: Sequence[RootCertificate]) -> list[tuple[str, RootCertificate]]:
+        paths = [folder / _CA for folder in self._ours(known)]
+        return [(str(path), root) for path in paths for root in _roots_in(path, known)]
 
     def lacking(self, roots: Sequence[bytes], places: Sequence[str]) -> list[str]:
         """Return the places whose folder does not have each of these roots, PEM. Raises `StoreError`."""

@@ -34,9 +34,9 @@ def uninstall(config: Config, args: Mapping[str, Any], say: Say) -> int:
     return _each(from_, lambda store: store.bring(found, ()), _("has no root of this CA"), named, say)
 
 
-def installed(known: Sequence[RootCertificate]) -> list[str]:
-    """Return where this machine has one of these roots."""
-    return [place for store in STORES for place in store.installed(known)]
+def installed(known: Sequence[RootCertificate]) -> list[tuple[str, RootCertificate]]:
+    """Return each place of this machine that has one of these roots, with that root."""
+    return [each for store in STORES for each in store.installed(known)]
 
 
 def _chosen(named: str | None) -> list[Store]:

@@ -80,11 +80,11 @@ class NssStore:
                 done.failed.append(_(str(exc)))
         return done
 
-    def installed(self, known: Sequence[RootCertificate]) -> list[str]:
-        found = []
+    def installed(self, known: Sequence[RootCertificate]) -> list[tuple[str, RootCertificate]]:
+        found = list[tuple[str, RootCertificate]]()
         for database in [] if self.lacks else _databases()[0]:
             with suppress(StoreError):
-                found += [str(database)] if _ours(database, known) else []
+                found += [(str(database), root) for _name, root, _trusted in _ours(database, known)]
         return found
 
 

@@ -22,6 +22,7 @@ def rotate(config: Config, args: Mapping[str, Any], say: Say) -> int:
     if args["now"]:
         say_of(local_rotation.rotate_now(config, clock), say)
         say(_("It signs from now on. A client refuses the new certificates until it has this root."))
+        say(_("Give it to every client: certbotless trust export"))
         say(_("Remove the root before it from every client."))
         return _say_who_is_due(say)
     ca, is_new = local_rotation.rotate(config, clock)
@@ -43,6 +44,7 @@ def switch(config: Config, _args: Mapping[str, Any], say: Say) -> int:
 
 
 def _say_who_is_due(say: Say) -> int:
+    say(_("Make a new copy of the folder: an older one lets the root before it sign again"))
     say(_("Each local site gets a new certificate at its next check: the daemon's, or certbotless --once"))
     return 0
 

@@ -1,7 +1,7 @@
 """The command: what each of its actions prints and does."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +26,31 @@ def run(source: Path | None, args: Mapping[str, Any], say: Say) -> int:
 
 def _show(config: Config, _args: Mapping[str, Any], say: Say) -> int:
     found = roots.read(config)
-    _say_of(found.current, say)
+    here = install.installed(found.known)
+    _say_of(found.current, here, say)
     if found.next:
         say(_("The next root; after a switch it is the root:"))
-        _say_of(found.next, say)
+        _say_of(found.next, here, say)
         rotation.say_switch(found.next, say)
     if url := config.local_ca.shared_at:
         say(_("Clients get it at {}").format(f"{url}/"))
-    here = ", ".join(map(printable, install.installed(found.known)))
-    say(_("Installed here: {}").format(here or _("no; certbotless trust install does it")))
+    if earlier := _places_of(found.old, here):
+        form = _("Earlier roots here: {}; certbotless trust install removes those that no client needs")
+        say(form.format(earlier))
     say(_("Backup: copy the folder {!r}; nothing else can bring this CA back").format(str(found.folder)))
     return 0
 
 
-def _say_of(root: RootCertificate, say: Say) -> None:
+def _say_of(root: RootCertificate, here: Sequence[tuple[str, RootCertificate]], say: Say) -> None:
     say(_("Root: {}").format(printable(root.name)))
     rotation.say_of(root, say)
+    places_ = _places_of([root], here)
+    say(_("Installed here: {}").format(places_ or _("no; certbotless trust install does it")))
+
+
+def _places_of(wanted: Sequence[RootCertificate], here: Sequence[tuple[str, RootCertificate]]) -> str:
+    """Return the places that have one of these roots, as a person reads them."""
+    return ", ".join(dict.fromkeys(printable(place) for place, root in here if root in wanted))
 
 
 def _export(config: Config, args: Mapping[str, Any], say: Say) -> int:

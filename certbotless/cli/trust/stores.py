@@ -63,8 +63,8 @@ class Store(Protocol):
             StoreError: nothing could be done.
         """
 
-    def installed(self, known: Sequence[RootCertificate]) -> list[str]:
-        """Return where it has one of these roots; what cannot be read has none."""
+    def installed(self, known: Sequence[RootCertificate]) -> list[tuple[str, RootCertificate]]:
+        """Return each place that has one of these roots, with that root; what cannot be read has none."""
 
 
 def still_wanted(roots: Roots, has: Sequence[RootCertificate]) -> tuple[RootCertificate, ...]:
