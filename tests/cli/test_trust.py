@@ -99,6 +99,8 @@ def test_what_is_typed_elsewhere_has_the_root_in_it(file: Path, told: Told) -> N
     assert "install -D -m 0644 certbotless.crt '/etc/docker/certs.d/HOST:PORT/ca.crt'" in out
     assert "Open the file of certbotless trust export --format mobileconfig" in out
     assert "k3s" not in out
+    assert "# These lines are for Linux." in out
+    assert "for Linux" not in told("commands", "debian", "docker")[1]
     assert "there is no system 'beos'" in told("commands", "beos")[2]
 
 

@@ -29,6 +29,8 @@ def text(roots: Roots, places: Sequence[str], systems: Sequence[str], url: str =
     lines = [f"# {printable(root.name)}, SHA-256 {root.fingerprint}" for root in roots.all]
     if not url:
         lines += ["", *_written(_kit(roots))]
+        if not {*named}.isdisjoint(ELSEWHERE):
+            lines.append(_("# These lines are for Linux. Copy what they write to macOS, Windows and phones."))
     elif linux := next((name for name in named if name not in ELSEWHERE), ""):
         lines += ["", _("# Linux: the root, as this machine hands it out, and a check of its bytes:")]
         lines += fetch(linux, url, kit_of(linux, roots.all))
