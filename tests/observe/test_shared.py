@@ -5,12 +5,16 @@ from dataclasses import dataclass
 import pytest
 import trustme
 from support.files import opened_files
-from support.scenes import DAY, ZONE, Scene
+from support.scenes import DAY, HOUR, ZONE, Scene
 
+from certbotless.model.certificate import Origin
+from certbotless.model.memory import SavedPair
 from certbotless.model.situation import Goal
 from certbotless.observe.record_answers import ask_servers
 from certbotless.observe.views import Looking, look
+from certbotless.state.pair import Store
 from certbotless.state.site import SiteFile
+from certbotless.world.acme import keys
 
 WILDCARD = f"*.{ZONE}"
 
@@ -42,27 +46,32 @@ def cost(scene: Scene) -> Cost:
 
 
 def publish(scene: Scene, names: list[str]) -> None:
-    """Let each of these have a pair and a copy of it; what is for a wildcard is the same for all sites."""
-    ca, now = trustme.CA(), scene.clock.now()
-    made = ca.issue_cert(WILDCARD, not_before=now - DAY, not_after=now + 89 * DAY)
+    """Let each of these have a certificate and a copy of it; with a wildcard among them all have that one."""
+    ca, config, now = trustme.CA(), scene.config, scene.clock.now()
+    origin = Origin(config.cas[0].url, "", "ec256", now - HOUR)
     for name in names:
-        if WILDCARD not in names:
+        if name == WILDCARD or WILDCARD not in names:
             made = ca.issue_cert(name, not_before=now - DAY, not_after=now + 89 * DAY)
-        pair = scene.publish_pair(made.cert_chain_pems[0].bytes(), made.private_key_pem.bytes(), domain=name)
-        SiteFile(scene.state_dir, name).save_pair(pair)
+            chain, key = made.cert_chain_pems[0].bytes(), made.private_key_pem.bytes()
+            facts = keys.matching_facts(chain, keys.key_from_pem(key))
+        file = SiteFile(config.state_dir, name)
+        folder = config.shared_dir if name == WILDCARD else config.certs_dir
+        Store(folder, name).publish(chain, key, facts, origin, now, file.note_generation)
+        scene.date_links(now - HOUR, name)
+        file.save_pair(SavedPair.of(chain, key, origin, facts.not_after))
 
 
 @pytest.mark.parametrize("count", [12, pytest.param(1000, marks=pytest.mark.soak)])
 def test_a_check_of_sites_that_share_costs_no_more_than_of_others(scene: Scene, count: int) -> None:
     """But for the certificate itself, which is one more to be checked and is read once for all sites."""
     costs = []
-    for keys in ({}, {"certificate": WILDCARD}):
-        kind = "sharing" if keys else "own"
+    for more in ({}, {"certificate": WILDCARD}):
+        kind = "sharing" if more else "own"
         scene.domains = [f"{kind}{number}.{ZONE}" for number in range(count)]
-        scene.keys_of = {domain: {"deploy": [], **keys} for domain in scene.domains}
+        scene.keys_of = {domain: {"deploy": [], **more} for domain in scene.domains}
         for domain in scene.domains:
             scene.point(domain)
-        publish(scene, [*([WILDCARD] if keys else []), *scene.domains])
+        publish(scene, [*([WILDCARD] if more else []), *scene.domains])
         costs.append(cost(scene))
     own, shared = costs
     each = own.files // count

@@ -29,6 +29,7 @@ from support.commands import completed
 from support.fault_proxy import Asked, FaultProxy
 from support.nginx import Nginx
 from support.pages import Reading, exchanged
+from support.programs import without_error
 from support.readers import GROUP, USER
 from support.reloading import Reloading, reloading
 
@@ -301,7 +302,8 @@ def test_a_registry_that_refuses_it_keeps_later_services_from_it(
         bed.once_until_ok()
     else:
         with bed.daemon():
-            wait_until(lambda: {*leaves(), bed.served()} == {new}, "it is healed", LONGEST_RUN_S)
+            wait_until(lambda: set(leaves()) == {new}, "all have it", LONGEST_RUN_S)
+            wait_until(without_error(bed.served), "it serves again")
     assert {*leaves(), bed.served()} == {new}
     assert bed.orders() == orders
 
