@@ -102,12 +102,13 @@ def turns(bed: Bed) -> None:
 
     Beside it the slowest of their restarts without us. One has it after the other, in the order of the file.
     """
-    names = [f"box{number}.{ZONE}" for number in range(20)]
+    wildcard = f"*.turns.{ZONE}"
+    names = [wildcard.replace("*", f"box{number}") for number in range(20)]
     registries = [
         Registry(bed.engine, name, certs=bed.certs, port=6000 + number, name=f"box{number}")
         for number, name in enumerate(names)
     ]
-    bed.config["sites"] = [bed.site(name, certificate=f"*.{ZONE}", deploy=[]) for name in names]
+    bed.config["sites"] = [bed.site(name, certificate=wildcard, deploy=[]) for name in names]
     bed.ok("--once")
     restarts_s = []
     for number, registry in enumerate(registries):
