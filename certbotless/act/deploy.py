@@ -5,6 +5,7 @@ What they show then is proved by `proof`.
 
 import hashlib
 import logging
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -12,19 +13,19 @@ from datetime import timedelta
 from functools import partial
 
 from ..base.checked import dump
-from ..base.clock import is_believable
+from ..base.clock import Clock, is_believable
 from ..base.errors import DeployError, DeployWaits
 from ..base.locks import ActionLock
 from ..base.log_context import waits_for
 from ..base.times import rfc3339
 from ..base.words import N_, Text
 from ..config.secret import environment_without
-from ..config.settings import Target
+from ..config.targets import Target
 from ..config.values import Reload
 from ..decide.deploy import window_wait
 from ..model.memory import Restarting
 from ..model.observation import Endpoint, Observation, where_of
-from ..world.containers import ACTION_EVENTS, PROGRAM_TIMEOUT_S, Container, published_port, run_command
+from ..world.containers import ACTION_EVENTS, Container, published_port, run_command
 from .context import SiteContext
 from .proof import PROOF_TIMEOUT_S, SILENCE_HINT, Proof, Service
 
@@ -36,6 +37,8 @@ _RELOAD_OVERLAP_S = 0.5
 _CONTAINER_MARGIN_S = 60
 # A second action settles what was read a moment before the files were there; a third one cures nothing.
 _MOST_ACTIONS = 2
+# A machine may be restored from an old backup, or its admin has mended what kept a command from its work.
+_LOST_AFTER = timedelta(days=1)
 
 
 class DeploySteps:
@@ -60,8 +63,11 @@ class DeploySteps:
                 one before is published again.
         """
         is_first = target.name == self._ctx.site.deploy[0].name
-        if target.command is not None:
-            self._reload(target, is_canary=is_first)
+        if not target.has_containers:
+            if target.command:
+                self._reload(target, is_canary=is_first)
+            else:
+                self._wait(target.name, where_of(target, self._seen.host, None, {}))
             return
         failed: list[DeployError] = []
         containers = self._resolve(target)
@@ -82,7 +88,8 @@ class DeploySteps:
         This is done before any site acts: another site that shares the container may be the first, and what
         answers now may be down when the turn of this site comes.
         """
-        if target.name != self._ctx.site.deploy[0].name or self._is_held(target):
+        is_canary = target.name == self._ctx.site.deploy[0].name and not target.reads_by_itself
+        if not is_canary or self._is_held(target):
             return
         name = target.name
         if target.label is not None:
@@ -99,7 +106,7 @@ class DeploySteps:
         It is published only once the target is there to take it.
         """
         ctx, target = self._ctx, self._ctx.site.deploy[0]
-        if target.command is None:
+        if target.has_containers and not target.reads_by_itself:
             canary = self._canary(self._resolve(target))
             _check_may_act(canary, self._is_left_by_us(canary, is_canary=True))
         if (trial := ctx.state.trial) is not None:
@@ -127,6 +134,10 @@ class DeploySteps:
 
     def _serve(self, target: Target, found: Container, *, is_canary: bool) -> None:
         """Make one container serve what is published, under its lock; not if its admin stopped it."""
+        if target.reads_by_itself:
+            _check_may_act(found, is_our_unfinished_restart=False)
+            self._wait(found.name, self._where(target, found))
+            return
         timeout_s = PROOF_TIMEOUT_S + target.stop_timeout.total_seconds() + _CONTAINER_MARGIN_S
         with self._alone_on(found.name, timeout_s) as lock:
             container = self._ctx.containers.find(found.name)
@@ -185,28 +196,56 @@ class DeploySteps:
             return True
         return state.restarting.get(container.name) == _restarting(container)
 
+    def _wait(self, name: str, where: tuple[str, int] | None) -> None:
+        if where is None:
+            raise _without_address()
+        self._proof.wait_for_itself(name, where)
+
     def _reload(self, target: Target, *, is_canary: bool) -> None:
-        """Run the target's command; other sites may share it, and one run may serve all of them."""
+        """Run the target's command for this site.
+
+        A run for another site counts only where a handshake shows that it has done its work: what a command
+        does with the variables is not known.
+        """
+        domain, timeout_s = self._ctx.site.domain, target.timeout.total_seconds()
+        argv, what = target.argv(domain), f"run for {domain}"
 
         def act(_: int | None) -> None:
             logger.debug("command.running command=%s", target.name, extra=waits_for(N_("the command")))
-            run_command(target.command or (), environment_without(self._ctx.config.secrets().values()))
+            hidden = self._ctx.config.secrets().values()
+            run_command(argv, environment_without(hidden) | self._variables(), timeout_s)
             self._ctx.tell("command.run", command=target.name)
 
+        lock = self._alone_on(shlex.join(argv), PROOF_TIMEOUT_S + timeout_s)
         service = Service(
             name=target.name,
             where=where_of(target, self._seen.host, None, {}),
             target=target.name,
-            what="run",
+            what=what,
             act=act,
-            may_help=lambda _: self._may_act_again(target.name),
+            may_help=lambda _: self._may_act_again(target.name) or _is_long_ago(lock, what, self._ctx.clock),
             hopeless=Text("{!r} was run for it {} times", target.name, _MOST_ACTIONS),
             is_canary=is_canary,
             is_held=self._is_held(target),
             overlap_s=_RELOAD_OVERLAP_S,
         )
-        with self._alone_on(target.name, PROOF_TIMEOUT_S + PROGRAM_TIMEOUT_S) as lock:
+        with lock:
             self._proof.settle(service, lock)
+
+    def _variables(self) -> dict[str, str]:
+        """Return what a command learns of what is published now: after a failure, the certificate before."""
+        ctx = self._ctx
+        facts, site = ctx.store.look(ctx.state.generations).facts, ctx.site
+        chain = ctx.config.certs_dir_of(site) / f"{site.domain}.pem"
+        key = chain.with_name(f"{site.domain}.key")
+        found = {"DOMAIN": site.domain, "CHAIN": str(chain), "KEY": str(key)}
+        if facts is not None:
+            found |= {
+                "NAMES": " ".join(facts.names),
+                "SHA256": facts.sha256,
+                "NOT_AFTER": rfc3339(facts.not_after),
+            }
+        return {f"CERTBOTLESS_{name}": value for name, value in found.items()}
 
     def _where(self, target: Target, container: Container) -> tuple[str, int] | None:
         """Return where the container serves; None where the file says that it cannot be proved."""
@@ -218,9 +257,7 @@ class DeploySteps:
         state = file.put("bound", container.name, dict(container.bound) or None)
         where = where_of(target, self._seen.host, state.ports.get(container.name), container.bound)
         if where is None:
-            raise DeployError(
-                Text("without a LAN address nothing can be proved"), hint=Text("set sites[].address")
-            )
+            raise _without_address()
         return where
 
     def _is_held(self, target: Target) -> bool:
@@ -289,6 +326,16 @@ def _check_may_act(container: Container, is_our_unfinished_restart: bool) -> Non
         Text("the container {!r} is {}; certbotless does not start it", container.name, container.status),
         hint=Text("to start it: docker {} {}", start, container.name),
     )
+
+
+def _is_long_ago(lock: ActionLock, what: str, clock: Clock) -> bool:
+    """Whether the last action is so old that the service may have lost what it was given."""
+    last = lock.last_action(what)
+    return last is not None and clock.now() - last >= _LOST_AFTER
+
+
+def _without_address() -> DeployError:
+    return DeployError(Text("without a LAN address nothing can be proved"), hint=Text("set sites[].address"))
 
 
 def _hint_at(container: Container) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..base.errors import ZoneNotFound
 from ..base.log_context import Event
-from ..config.settings import Target
+from ..config.targets import Target
 from ..model.decision import Step
 from ..model.observation import Observation
 from ..world.acme.challenge import sweep

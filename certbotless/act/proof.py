@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..base.clock import Pace
-from ..base.errors import CertificateRefused, DeployError, StoreError
+from ..base.errors import CertificateRefused, DeployError, NotActedUpon, StoreError
 from ..base.locks import ActionLock
 from ..base.log_context import waits_for
+from ..base.times import rfc3339
 from ..base.words import N_, Text
+from ..decide.deploy import reads_until
 from ..model.certificate import LeafFacts, Origin, Published
 from ..model.memory import Acted, Trial
 from ..model.observation import Endpoint, Observation
@@ -154,7 +156,7 @@ class Proof:
             self._note_acted(service.name)
         if service.where is None:
             return
-        leaf = self._wait_for(service, self.sha256)  # 4
+        leaf = self._wait_for(service.where, self.sha256, service=service)  # 4
         if leaf == self.sha256:
             # That the one before is served again says nothing of the one that was refused.
             if self._is_tried:
@@ -167,6 +169,31 @@ class Proof:
         if leaf or before is None:
             raise failed
         self._go_back(service, before, lock, failed)  # 5
+
+    def wait_for_itself(self, name: str, where: tuple[str, int]) -> None:
+        """Wait until a service shows what is published that reads its files by itself, and prove it.
+
+        It is waited for as after an action. Then it has a day, or less where the certificate before ends
+        sooner, and each check asks it. That it is silent says nothing of the certificate, since nobody knows
+        when it has read it: there is no way back.
+
+        Raises:
+            NotActedUpon: it is silent, or its time is over.
+        """
+        ctx = self._ctx
+        until = reads_until(ctx.state, name, self.sha256)
+        leaf = self._wait_for(where, self.sha256, 0 if until else PROOF_TIMEOUT_S)
+        if leaf == self.sha256:
+            return
+        at, now = f"{where[0]}:{where[1]}", ctx.clock.now()
+        if not leaf:
+            raise NotActedUpon(Text("no TLS answer at {}", at), hint=SILENCE_HINT)
+        if until is None:
+            ctx.file.put("acted", name, Acted(sha256=self.sha256, count=1, files_at=now))
+        elif until <= now:
+            form = N_("{} serves another certificate ({}...); it had time until {}")
+            hint = Text("it reads the files by itself: check when it does that, and in which folder")
+            raise NotActedUpon(Text(form, at, leaf[:16], rfc3339(until)), hint=hint)
 
     def _go_back(self, service: Service, before: Published, lock: ActionLock, failed: DeployError) -> None:
         """Give the service the certificate before; always raises, because the new one is not served."""
@@ -181,7 +208,7 @@ class Proof:
             service.act(_DOWN_STOP_TIMEOUT_S)
             lock.note_action(began, service.what)
             sha256 = before.facts.sha256 if before.facts else ""
-            if self._wait_for(service, sha256) != sha256:
+            if service.where and self._wait_for(service.where, sha256, service=service) != sha256:
                 outcome = Text("it does not start with the previous certificate either")
         except DeployError as exc:
             outcome = Text("the rollback failed too: {}", exc.message)
@@ -206,25 +233,30 @@ class Proof:
         """Return the leaf that is served now, empty for no TLS answer."""
         return served_leaf(host, port, self._ctx.site.domain, connect_timeout_s=_CONNECT_TIMEOUT_S)
 
-    def _wait_for(self, service: Service, sha256: str) -> str:
+    def _wait_for(
+        self,
+        where: tuple[str, int],
+        sha256: str,
+        timeout_s: float = PROOF_TIMEOUT_S,
+        service: Service | None = None,
+    ) -> str:
         """Wait until this leaf, and none but it, is served for as long as old workers may answer.
 
+        Args:
+            service: what was acted upon; None for what reads its files by itself.
+
         Returns:
-            The leaf that was seen last, empty for no TLS answer; after `PROOF_TIMEOUT_S`, or once the service
+            The leaf that was seen last, empty for no TLS answer; after `timeout_s`, or once the service
             is dead, it is another one than was waited for.
         """
-        if service.where is None:
-            return sha256
-        at = f"{service.where[0]}:{service.where[1]}"
+        at, overlap_s = f"{where[0]}:{where[1]}", service.overlap_s if service else 0
         logger.debug(
             "certificate.proving at=%s", at, extra=waits_for(N_("the service to use the new certificate"), at)
         )
-        pace = Pace(self._ctx.clock, PROOF_TIMEOUT_S, first_s=0.05, most_s=1)
+        pace = Pace(self._ctx.clock, timeout_s, first_s=0.05, most_s=1)
         other_until_s = 0.0
-        while (leaf := self._served(*service.where)) != sha256 or (
-            pace.waited_s - other_until_s < service.overlap_s
-        ):
-            if pace.expired or (not leaf and service.is_dead()):
+        while (leaf := self._served(*where)) != sha256 or pace.waited_s - other_until_s < overlap_s:
+            if pace.expired or (not leaf and service and service.is_dead()):
                 return leaf if leaf != sha256 else ""
             if leaf != sha256:
                 other_until_s = pace.waited_s

@@ -25,6 +25,7 @@ from ..base.errors import (
     DnsError,
     Interrupted,
     IssueError,
+    NotActedUpon,
     PropagationTimeout,
     RateLimited,
     RecordConflict,
@@ -301,7 +302,8 @@ class _SiteRun:
         if isinstance(exc, CertificateRefused):
             return {"redeploy"}
         names = [target.name for target in self._site.deploy]
-        if step.action == "deploy" and step.target == names[0] and not isinstance(exc, DeployWaits):
+        is_verdict = not isinstance(exc, DeployWaits | NotActedUpon)
+        if step.action == "deploy" and step.target == names[0] and is_verdict:
             # The first target is the canary of the others; one that its admin stopped says nothing of them.
             return {f"deploy:{name}" for name in names}
         return set()

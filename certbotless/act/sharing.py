@@ -12,7 +12,8 @@ from ..base.clock import Clock, Pace
 from ..base.errors import StoreError
 from ..base.log_context import waits_for
 from ..base.words import N_
-from ..config.settings import Site, Target
+from ..config.settings import Site
+from ..config.targets import Target
 from ..model.situation import Goal
 from ..state.site import SiteFile
 
@@ -86,11 +87,19 @@ class SharedTargets:
             pace.wait()
 
 
+def _serves_all(target: Target) -> bool:
+    """Whether one run of a command may be seen to serve other sites as well."""
+    return target.argv("") == target.command and not (target.port and target.port.kind == "none")
+
+
 def _names_of(goal: Goal, target: Target, *, is_shared: bool) -> frozenset[str]:
     """Return the names under which others may know what the target is about.
 
     Reads the states of these sites without their locks: a run of one site shares nothing, and reads none.
     """
+    if target.reads_by_itself or (target.command and not _serves_all(target)):
+        # Nothing that is done for this site serves another one.
+        return frozenset({f"{goal.site.domain} {target.name}"})
     names = {target.name}
     if target.label is not None and is_shared:
         with suppress(StoreError):  # the check of the site reports it

@@ -135,6 +135,13 @@ class Model:
         return bool(getattr(self, name) == default_of(type(self), name))
 
 
+class Section(Model):
+    """A mapping of the configuration. Other keys are faults, and no value is converted from another type."""
+
+    __slots__ = ()
+    strict = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told(Model):
     """A model that keeps the parts of its texts by field (`words.parts_of`), so that others speak them."""

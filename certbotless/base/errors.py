@@ -254,6 +254,10 @@ class DeployError(CertbotlessError):
         self.container = container
 
 
+class NotActedUpon(DeployError):
+    """Nothing was done to the service, or it is not known that anything was: no fault of the certificate."""
+
+
 class CertificateRefused(DeployError):
     """The service did not come up with the new certificate, so the one before was published again."""
 

@@ -14,8 +14,9 @@ from ..base.errors import AddressError, DeployError, ValueFault, printable
 from ..base.names import normalise
 from ..base.words import Text, _
 from ..config.diagnostics import check
-from ..config.settings import Config, Docker, Target
+from ..config.settings import Config, Docker
 from ..config.site_names import local_name, public_name
+from ..config.targets import Target
 from ..config.values import AddressRule
 from ..world import registry
 from ..world.containers import Container, DockerContainers, Settings

@@ -17,8 +17,9 @@ from ..base.checked import Model, fields_of
 from ..base.errors import ValueFault, printable
 from ..base.words import N_, Text
 from . import credentials
-from .settings import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, LocalCaSettings, Site, Target
+from .settings import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, LocalCaSettings, Site
 from .site_names import public_name
+from .targets import Target
 from .values import ACTION_WORDS, ARGV_WORDS, DIRECTORIES, IPV4
 from .yaml_document import Document, Fault, Path, dotted
 
@@ -65,6 +66,7 @@ _FORMS = {
     "port": N_("must be a port number, 1..65535 without quotes, or host:port, or none"),
     "when": N_('must be now, or a daily window in local time, like "02:00-05:00"'),
     "stop_timeout": _DURATION,
+    "timeout": _DURATION,
     **dict.fromkeys(("access_key_id", "access_key_secret", "security_token", "hmac_key"), N_("is empty")),
 }
 _FORM_VALUES = {
@@ -160,6 +162,7 @@ _SELF_EVIDENT = {
     "propagation_timeout",
     "check_every",
     "stop_timeout",
+    "timeout",
     "command",
     "action",
     "exec",

@@ -90,10 +90,8 @@ def written(value: object) -> str:
             text = " ".join(filter(None, (value.kind, value.name, str(value.file or ""))))
         case Reload():
             text = f"{value.kind} {value.signal or shlex.join(value.argv)}".rstrip()
-        case Port("elsewhere"):
-            text = f"[{value.host}]:{value.number}" if ":" in value.host else f"{value.host}:{value.number}"
         case Port():
-            text = str(value.number or "none")
+            text = value.written
         case DailyWindow():
             text = f"{value.start:%H:%M}-{value.end:%H:%M}"
         case tuple():

@@ -30,7 +30,8 @@ def text() -> bytes:
         ConfigError: a variable is not set or not valid, a line for each.
     """
     from .diagnostics import check, public  # noqa: PLC0415  (time and memory that only this needs)
-    from .settings import Site, Target  # noqa: PLC0415  (as above)
+    from .settings import Site  # noqa: PLC0415  (as above)
+    from .targets import Target  # noqa: PLC0415  (as above)
 
     faults, missing = [], [name for name in (DOMAIN, CONTAINER, KEY_ID, KEY_SECRET) if not _value(name)]
     if missing:

@@ -7,7 +7,6 @@ Source: the key table of docs/configuration.md.
 
 import re
 from collections.abc import Collection, Iterator
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from ..base.checked import default_of
 from ..base.errors import ConfigError, ValueFault, reason_of
 from ..base.names import certified_name, is_in_zone
 from ..base.words import N_, Text
-from . import account, certified, environment, yaml_document
-from .settings import DOCKER_SOCKET, NEED_EAB, Config, Docker, Http, Site, target_name
+from . import account, certified, environment, targets, yaml_document
+from .settings import DOCKER_SOCKET, NEED_EAB, Config, Docker, Http, Site
 from .yaml_document import Document, Fault
 
 # None is a name that is wrong by itself, or absent.
@@ -80,7 +79,7 @@ def _all_faults(doc: Document, exc: ValidationError) -> set[Fault]:
 
 def _check_default_engine(doc: Document, config: Config) -> Iterator[Fault]:
     """Yield the fault of DOCKER_HOST in the environment, if a container needs it."""
-    is_needed = any(target.command is None for site in config.sites for target in site.deploy)
+    is_needed = any(target.has_containers for site in config.sites for target in site.deploy)
     if not is_needed or "host" in doc.data.get("docker", {}) or config.docker.host == DOCKER_SOCKET:
         return
     from .diagnostics import check  # noqa: PLC0415  (as above)
@@ -191,33 +190,21 @@ def _check_wildcards(doc: Document, i: int, domain: str | None, names: _Names) -
 
 
 def _check_targets(
-    doc: Document, i: int, targets: list[object], wrong: Collection[yaml_document.Path]
+    doc: Document, i: int, entries: list[object], wrong: Collection[yaml_document.Path]
 ) -> Iterator[Fault]:
     first: dict[str, int] = {}
-    for j, target in enumerate(targets):
+    for j, target in enumerate(entries):
         if not isinstance(target, dict):
             continue
         path = ("sites", i, "deploy", j)
-        ways = [key for key in ("container", "label", "command") if target.get(key) is not None]
-        if len(ways) != 1:
-            text = Text("needs one of container, label and command")
-            if ways:
-                text = Text("needs one of container, label and command, not {}", reduce(_and, ways))
-            yield doc.fault(path, text)
+        faults = targets.faults_of(target)
+        yield from (doc.fault((*path, *filter(None, (key,))), text) for key, text in faults)
+        if any(not key for key, _ in faults):
             continue
-        (way,) = ways
-        name = None if (*path, way) in wrong else target_name(**{way: target[way]})
+        key = next((key for key in targets.KINDS if target.get(key) is not None), "port")
+        name = None if (*path, key) in wrong else targets.name_of(target)
         if name is not None and first.setdefault(name, j) != j:
-            yield doc.fault((*path, way), Text("{!r} is already a target", name))
-        if way == "command" and "action" in target:
-            text = Text("does not go with command: the command is the action")
-            yield doc.fault((*path, "action"), text)
-        if way == "command" and target.get("port") is None:
-            yield doc.fault(path, Text("a command needs port: a number, host:port, or none"))
-
-
-def _and(one: str, other: str) -> str:
-    return Text("{} and {}", one, other)
+            yield doc.fault((*path, key), Text("{!r} is already a target", name))
 
 
 def _entries(value: object) -> list[object]:

@@ -6,7 +6,6 @@ Source: the key table of docs/configuration.md, whose words are in tools/docs/ke
 """
 
 import os
-import shlex
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 from .. import CHECKOUT
-from ..base.checked import Model, at_least_one, if_given, or_one
+from ..base.checked import Section, at_least_one, if_given, or_one
 from ..base.names import SHARED, is_address
 from ..base.words import Language, Text
 from . import values
 from .credentials import CredentialsValue, ExternalId, RoleArn
 from .secret import Secret
-from .values import DIRECTORIES, AddressRule, Reload
+from .targets import Target
+from .values import DIRECTORIES, AddressRule
 
 if TYPE_CHECKING:
     from .profile import ProfileSecret
@@ -48,15 +48,8 @@ NEEDS_PROMETHEUS = Text(
 DOCKER_SOCKET = "unix:///var/run/docker.sock"
 
 
-class _Section(Model):
-    """A mapping of the file. Other keys are faults, and no value is converted from another type."""
-
-    __slots__ = ()
-    strict = True
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Eab(_Section):
+class Eab(Section):
     """External account binding (RFC 8555, 7.3.4): ties a new account to one that the CA knows."""
 
     kid: values.Kid
@@ -64,7 +57,7 @@ class Eab(_Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Acme(_Section):
+class Acme(Section):
     """A certificate authority and our account there."""
 
     directory: values.Directory = "letsencrypt"
@@ -81,7 +74,7 @@ class Acme(_Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aliyun(_Section):
+class Aliyun(Section):
     """The account at Aliyun DNS."""
 
     access_key_id: Annotated[values.SecretValue | None, if_given] = None
@@ -114,7 +107,7 @@ class Aliyun(_Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dns(_Section):
+class Dns(Section):
     """How changes of the zone are watched."""
 
     nameservers: tuple[values.HostAndPort, ...] = ()
@@ -122,14 +115,14 @@ class Dns(_Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Docker(_Section):
+class Docker(Section):
     """The engine that runs the containers."""
 
     host: values.DockerHost = field(default_factory=lambda: os.environ.get("DOCKER_HOST") or DOCKER_SOCKET)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Http(_Section):
+class Http(Section):
     """The status page and the metrics of the daemon, over HTTP. If absent, no port is open."""
 
     listen: values.Listen = "127.0.0.1:9109"
@@ -141,7 +134,7 @@ class Http(_Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalCaSettings(_Section):
+class LocalCaSettings(Section):
     """The CA of this machine's own, for sites with `ca: local`. It is made when the first one needs it."""
 
     permit: tuple[values.Permit, ...] = ()
@@ -159,33 +152,7 @@ class LocalCaSettings(_Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target(_Section):
-    """What serves the certificate of its site: a container, every container with a label, or a command."""
-
-    container: values.Container | None = None
-    label: values.Label | None = None
-    command: values.Argv | None = None
-    action: values.ActionValue = Reload("restart")
-    port: values.PortValue | None = None
-    when: values.When = None
-    stop_timeout: values.StopTimeout = timedelta(seconds=10)
-
-    @property
-    def name(self) -> str:
-        """What the target is called in status, state and log."""
-        return target_name(self.container, self.label, self.command)
-
-
-def target_name(
-    container: str | None = None, label: str | None = None, command: tuple[str, ...] | None = None
-) -> str:
-    if container is not None:
-        return container
-    return f"label:{label}" if label is not None else shlex.join(command or ())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site(_Section):
+class Site(Section):
     """One public name that points at this machine, its certificate, and the services that use it."""
 
     domain: values.Domain
@@ -260,7 +227,7 @@ def has_record(name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config(_Section):
+class Config(Section):
     """The whole file.
 
     Attributes:

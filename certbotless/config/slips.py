@@ -12,7 +12,8 @@ from typing import Any
 from ..base.checked import Model, fields_of
 from ..base.errors import printable
 from ..base.words import N_, Text
-from .settings import Acme, Aliyun, Config, Dns, Docker, Eab, Http, LocalCaSettings, Site, Target
+from .settings import Acme, Aliyun, Config, Dns, Docker, Eab, Http, LocalCaSettings, Site
+from .targets import Target
 
 # Line and column, from 1, and what is wrong there.
 Slip = tuple[int, int, str]

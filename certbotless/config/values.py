@@ -59,15 +59,15 @@ class AddressRule:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """What makes a container read its files again: a restart, a signal, or a program run in it."""
+    """What makes a container read its files again: a restart, a signal, a program run in it, or nothing."""
 
-    kind: Literal["restart", "signal", "exec"]
+    kind: Literal["restart", "signal", "exec", "none"]
     signal: str = ""
     argv: tuple[str, ...] = ()
 
     @property
     def values(self) -> dict[str, object]:
-        """The signal or the program, by name; empty for a restart."""
+        """The signal or the program, by name; empty for a restart and for nothing."""
         values = {"signal": self.signal, "argv": [*self.argv]}
         return {name: value for name, value in values.items() if value}
 
@@ -88,6 +88,7 @@ _DONE = {
     "restart": N_("restart {0}"),
     "signal": N_("send {1} to {0}"),
     "exec": N_("run {1} in {0}"),
+    "none": N_("wait for {0}"),
 }
 
 
@@ -98,6 +99,12 @@ class Port:
     kind: Literal["number", "elsewhere", "none"]
     number: int = 0
     host: str = ""
+
+    @property
+    def written(self) -> str:
+        """The port as the file has it."""
+        host = f"[{self.host}]:" if ":" in self.host else f"{self.host}:" if self.host else ""
+        return f"{host}{self.number or 'none'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +348,7 @@ Address = Annotated[
 Address6 = Annotated[AddressRule, _kind(rf"^(auto|none|auto:{_INTERFACE}|{_IPV6})$", _address(6))]
 PropagationTimeout = Annotated[timedelta, _duration("1s", "6h")]
 CheckEvery = Annotated[timedelta, _duration("1s", "1d")]
-StopTimeout = Annotated[timedelta, _duration("1s", "10m")]
+ActionTimeout = Annotated[timedelta, _duration("1s", "10m")]
 Ttl = Annotated[int, _number(1, 86400)]
 Parallel = Annotated[int, _number(1, 64)]
 # The engine's own rule for the names of containers.
@@ -358,12 +365,12 @@ def _way(written: object) -> str | None:
     """Return the form of a written action; None for an unknown one."""
     if isinstance(written, dict):
         return next(iter(written), None) if len(written) == 1 else None
-    return "restart" if written == "restart" else None
+    return str(written) if written in ("restart", "none") else None
 
 
 def _action(written: str | dict[str, Any]) -> Reload:
     if isinstance(written, str):
-        return Reload("restart")
+        return Reload("none" if written == "none" else "restart")
     return (
         Reload("signal", written["signal"]) if "signal" in written else Reload("exec", argv=written["exec"])
     )
@@ -372,6 +379,7 @@ def _action(written: str | dict[str, Any]) -> Reload:
 _ACTION = core_schema.tagged_union_schema(
     {
         "restart": core_schema.literal_schema(["restart"]),
+        "none": core_schema.literal_schema(["none"]),
         "signal": _one_key("signal", after(_signal)(core_schema.str_schema(pattern="^[A-Za-z0-9]+$"))),
         "exec": _one_key("exec", after(_argv)(_WORDS)),
     },
@@ -380,7 +388,7 @@ _ACTION = core_schema.tagged_union_schema(
 ActionValue = Annotated[Reload, _written(_ACTION, _action)]
 # By key: what a faulty action must be (diagnostics). {0} is the value as it is written.
 ACTION_WORDS = {
-    "action": N_('must be restart, {{signal: HUP}} or {{exec: ["nginx", "-s", "reload"]}}'),
+    "action": N_('must be restart, {{signal: HUP}}, {{exec: ["nginx", "-s", "reload"]}} or none'),
     "signal": N_("{0!r} is not the name of a signal, such as HUP"),
     "exec": ARGV_WORDS,
 }

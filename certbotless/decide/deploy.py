@@ -3,10 +3,11 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from ..config.settings import Target
+from ..base.errors import NotActedUpon
+from ..config.targets import Target
 from ..config.values import DailyWindow
 from ..model.decision import Step
-from ..model.memory import Failure
+from ..model.memory import Failure, SiteState
 from ..model.observation import endpoints_of
 from ..model.reason import Reason, Why, because
 from ..model.situation import Situation
@@ -14,6 +15,8 @@ from ..model.situation import Situation
 # How long a first target that fails holds the others back where the end of what they serve is not known, as
 # with a first certificate in place of another tool's: long enough for an admin to act.
 _CANARY_HOLDS = timedelta(days=1)
+# What reads its files by itself may do so once a day, as a machine that fetches them at night.
+_READS_WITHIN = timedelta(days=1)
 # What a place shows that serves no certificate (Observation.served).
 _WRONG_LEAF = {None: Why.PORT_UNKNOWN, "": Why.NO_ANSWER}
 
@@ -40,8 +43,32 @@ def deploy_steps(situation: Situation) -> list[Step]:
             continue  # nothing can be proved without a LAN address, which is a problem of its own
         if wrong:
             step = Step("deploy", tuple(Reason(why) for why in Why if why in wrong), target.name)
+            if target.reads_by_itself and wrong == {Why.OTHER_CERTIFICATE}:
+                step = _read_in_time(step, [place.name for place in places], situation)
             steps.append(step if Why.NO_ANSWER in wrong else _in_window(step, target, situation))
     return _behind_canary(steps, situation) if steps else []
+
+
+def _read_in_time(step: Step, names: list[str], situation: Situation) -> Step:
+    """Hold a deploy back at which nothing is done, for as long as the service may read its files."""
+    facts = situation.seen.published.facts
+    found = [reads_until(situation.remembered, name, facts.sha256 if facts else "") for name in names]
+    until = min((each for each in found if each), default=situation.seen.at)
+    if None in found or until <= situation.seen.at:
+        return step
+    return replace(step, wait_until=until, wait_why=Reason(Why.READS_BY_ITSELF), waits_for_window=True)
+
+
+def reads_until(state: SiteState, name: str, sha256: str) -> datetime | None:
+    """Return until when a service that reads its files by itself may take its time.
+
+    None where it was not waited for yet. It begins when it was seen to show another certificate.
+    """
+    acted = state.acted.get(name)
+    if acted is None or acted.sha256 != sha256 or acted.files_at is None:
+        return None
+    until = acted.files_at + _READS_WITHIN
+    return min(until, state.deploy_by) if state.deploy_by else until
 
 
 def _in_window(step: Step, target: Target, situation: Situation) -> Step:
@@ -76,6 +103,8 @@ def _behind_canary(steps: list[Step], situation: Situation) -> list[Step]:
     canary = state.failures.get(f"deploy:{first}")
     if canary is None or canary.is_waiting or not canary.blocks_at(seen.at) or steps[0].target != first:
         return steps
+    if canary.kind == NotActedUpon.__name__:
+        return steps  # a machine that is off says nothing of the certificate
     issued_at = seen.published.origin.issued_at if seen.published.origin else seen.at
     if (state.deploy_by or issued_at + _CANARY_HOLDS) <= seen.at:
         return steps

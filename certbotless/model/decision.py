@@ -103,7 +103,8 @@ class Step:
 
     `target` names what a deploy is about, the further name that a record is of, or the CA, if there are
     several. A step with `wait_until`
-    is not due before; where it waits for the target's window, nothing is wrong.
+    is not due before; where it waits for the target's window, or for what reads its files by itself, nothing
+    is wrong.
 
     Texts are for programs: English, moments in UTC. Those with `spoken` are for people.
     """

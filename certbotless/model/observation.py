@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..base.errors import CertbotlessError
-from ..config.settings import Target
+from ..config.targets import Target
 from .certificate import Published
 from .memory import Failure, SiteState
 from .records import address_type

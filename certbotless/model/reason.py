@@ -76,6 +76,7 @@ class Why(Enum):
     WINDOW = N_("its window {:%H:%M}-{:%H:%M}")
     SHARED_COMES = N_("{} is not issued yet")
     SHARED_REFUSED = N_("{} did not come up with it")
+    READS_BY_ITSELF = N_("it reads the files by itself, and has time until then")
     CANARY_FAILED = N_("the first target failed: {}")
 
 

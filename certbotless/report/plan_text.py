@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from ..base.errors import printable
 from ..base.times import moment
 from ..base.words import N_, _
-from ..config.settings import Target
+from ..config.targets import Target
+from ..config.values import Reload
 from ..model.decision import CONFIRM_OF, WRITES, Step, is_order
 from ..model.reason import Why
 from ..model.view import View
@@ -127,4 +128,6 @@ def _doing(target: Target) -> str:
     """Return what makes a target serve another certificate."""
     if target.command is not None:
         return _("run {}").format(target.name)
+    if target.reads_by_itself:
+        return Reload("none").spoken(target.name)
     return target.action.spoken(target.name)

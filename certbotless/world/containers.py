@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..base.errors import DeployError, DeployWaits, printable, reason_of
+from ..base.errors import DeployError, DeployWaits, NotActedUpon, printable, reason_of
 from ..base.words import N_, Text
 from ..config.values import Reload
 from .identity import (
@@ -307,9 +307,10 @@ def run_command(
     """Run a program of this machine to its end, without a shell, and with this environment alone.
 
     Raises:
-        DeployError: it cannot be run, ends with another code than 0, or does not end in time.
+        NotActedUpon: it cannot be run, ends with another code than 0, or does not end in time.
     """
-    name, hint = Text("the command {!r}", argv[0]), Text("run it by hand")
+    name = Text("the command {!r}", argv[0])
+    hint = Text("run it by hand, as the user that runs certbotless")
     # A file and no pipe: a service that the command starts may keep its output open for ever.
     with tempfile.TemporaryFile() as output:
         try:
@@ -322,20 +323,20 @@ def run_command(
                 start_new_session=True,
             )
         except OSError as exc:
-            raise DeployError(
+            raise NotActedUpon(
                 Text("{} cannot be run: {}", name, reason_of(exc)), hint=Text("give its full path")
             ) from exc
+        code: int | None = None
         try:
             code = process.wait(timeout_s)
-        except subprocess.TimeoutExpired as exc:
+        except subprocess.TimeoutExpired:
             # With all that it started, or each try would leave some more of it.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise DeployError(Text("{} {}", name, _how(None, timeout_s)), hint=hint) from exc
         if code != 0:
             size = output.seek(0, os.SEEK_END)
             output.seek(max(size - _MOST_WORDS_BYTES, 0))
-            raise DeployError(Text("{} {}", name, _how(code, timeout_s, output.read())), hint=hint)
+            raise NotActedUpon(Text("{} {}", name, _how(code, timeout_s, output.read())), hint=hint)
 
 
 def published_port(container: Container) -> int:
@@ -380,10 +381,9 @@ def _address(text: str | None) -> str:
 
 def _how(code: int | None, timeout_s: float, output: bytes = b"") -> str:
     """Return how a program has failed, with what it said last; `code` is None for one that did not end."""
-    if code is None:
-        return Text("did not end in {:g} s", timeout_s)
+    how = Text("did not end in {:g} s", timeout_s) if code is None else Text("ended with {}", code)
     words = printable(output.decode(errors="replace").strip())
-    return Text("ended with {}: {}", code, words) if words else Text("ended with {}", code)
+    return Text("{}: {}", how, words) if words else how
 
 
 def _absent(name: str) -> DeployError:

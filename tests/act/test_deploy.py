@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 import trustme
+from support.bed import wait_until
 from support.fakes import EPOCH, FakeClock, FakeContainers, TlsServer
 from support.scenes import site_context
 
@@ -21,7 +22,7 @@ from certbotless.act.context import Zones
 from certbotless.act.deploy import DeploySteps
 from certbotless.act.proof import PROOF_TIMEOUT_S
 from certbotless.base.checked import dump
-from certbotless.base.errors import DeployError, DeployWaits, StoreError
+from certbotless.base.errors import DeployError, DeployWaits, NotActedUpon, StoreError
 from certbotless.base.locks import ActionLock
 from certbotless.base.times import rfc3339
 from certbotless.config.values import Reload
@@ -33,6 +34,7 @@ from certbotless.world.containers import Container
 
 DOMAIN = "devbox.sweetlove.test"
 MINUTE = timedelta(minutes=1)
+DAY_S = 86_400
 LABEL = "certbotless.reload=devbox"
 CA = trustme.CA()
 
@@ -592,8 +594,129 @@ def test_a_command_that_changes_nothing_is_not_run_for_ever(
 
 
 @pytest.mark.process
+def test_a_command_is_run_again_a_day_later(ctx: Bench, service: Service, tmp_path: Path) -> None:
+    """Its machine may have been restored from an old backup, or its admin has mended it."""
+    ctx.clock.least_sleep_s = 5
+    log = tmp_path / "log"
+    for _ in range(3):
+        with pytest.raises(DeployError):
+            ctx.deploy(command=["sh", "-c", f"echo run >> {log}"], port=service.port)
+    ctx.clock.advance(DAY_S)
+    with pytest.raises(DeployError, match="30 s after the action"):
+        ctx.deploy(command=["sh", "-c", f"echo run >> {log}"], port=service.port)
+    with pytest.raises(DeployError, match="was run for it 2 times"):
+        ctx.deploy(command=["sh", "-c", f"echo run >> {log}"], port=service.port)
+    assert log.read_text() == "run\n" * 3
+
+
+@pytest.mark.process
+def test_the_domain_takes_its_place_in_an_argument(ctx: Bench, tmp_path: Path) -> None:
+    """No shell reads it, and other braces are the program's own."""
+    command = ["sh", "-c", 'printf "%s\\n" "$@" >"$0"', f"{tmp_path}/seen"]
+    ctx.deploy(command=[*command, "{domain}", "a={domain}:{domain}", "{}"], port="none")
+    assert (tmp_path / "seen").read_text().splitlines() == [DOMAIN, f"a={DOMAIN}:{DOMAIN}", "{}"]
+
+
+@pytest.mark.row(126)
+@pytest.mark.process
+def test_a_command_that_hangs_is_ended_with_what_it_said(
+    ctx: Bench, service: Service, tmp_path: Path
+) -> None:
+    """With all that it has started."""
+    script = f"echo waits for an answer; sleep 300 & echo $! >{tmp_path}/pid; wait"
+    with pytest.raises(NotActedUpon, match="did not end in 1 s: waits for an answer"):
+        ctx.deploy(command=["sh", "-c", script], port=service.port, timeout="1s")
+    stat = Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
+    wait_until(lambda: not stat.exists() or stat.read_text().split()[2] == "Z", "it has ended")
+    assert ctx.state.acted == {}
+
+
+@pytest.mark.row(126)
+@pytest.mark.process
+def test_a_command_that_cannot_be_run_is_no_fault_of_the_certificate(ctx: Bench, service: Service) -> None:
+    with pytest.raises(NotActedUpon, match="cannot be run: No such file"):
+        ctx.deploy(command=["/no/such/program"], port=service.port)
+    with pytest.raises(NotActedUpon, match="ended with 255: no route"):
+        ctx.deploy(command=["sh", "-c", "echo no route >&2; exit 255"], port=service.port)
+
+
+@pytest.mark.process
 def test_a_command_that_fails_may_be_run_again(ctx: Bench, service: Service) -> None:
     for _ in range(3):
         with pytest.raises(DeployError, match="ended with 1"):
             ctx.deploy(command=["false"], port=service.port)
     assert ctx.state.acted == {}
+
+
+# --- what reads its files by itself -----------------------------------------------------------------------
+
+
+def by_itself(kind: str, service: Service) -> dict[str, Any]:
+    """Return the target of a container, or of a port alone."""
+    if kind == "container":
+        return {"container": "registry", "action": "none", "port": service.port}
+    return {"container": None, "port": f"127.0.0.1:{service.port}"}
+
+
+@pytest.mark.parametrize("kind", ["container", "port"])
+def test_what_reads_its_files_by_itself_is_waited_for_and_proved(
+    ctx: Bench, service: Service, kind: str
+) -> None:
+    service.next, service.shows = [OLD, OLD], NEW
+    ctx.deploy(**by_itself(kind, service))
+    assert service.next == []
+    assert (ctx.containers.restarts, ctx.containers.reloads) == ([], [])
+
+
+@pytest.mark.row(125)
+@pytest.mark.parametrize("kind", ["container", "port"])
+def test_what_reads_its_files_by_itself_has_a_day(ctx: Bench, service: Service, kind: str) -> None:
+    """After half a minute it is left to the checks, which is no failure; after a day it is one."""
+    ctx.clock.least_sleep_s = 5
+    ctx.deploy(**by_itself(kind, service))
+    assert sum(ctx.clock.sleeps) >= PROOF_TIMEOUT_S
+    slept = len(ctx.clock.sleeps)
+    ctx.clock.advance(DAY_S - 120)
+    ctx.deploy(**by_itself(kind, service))
+    ctx.clock.advance(120)
+    text = f"127.0.0.1:{service.port} serves another certificate .{OLD.sha256[:16]}.*it had time until"
+    for _ in range(2):
+        with pytest.raises(NotActedUpon, match=text) as failed:
+            ctx.deploy(**by_itself(kind, service))
+    assert "by itself" in failed.value.hint
+    assert len(ctx.clock.sleeps) == slept
+    service.shows = NEW
+    ctx.deploy(**by_itself(kind, service))
+
+
+@pytest.mark.row(125)
+def test_what_reads_its_files_by_itself_has_less_than_a_day_where_the_old_certificate_ends(
+    ctx: Bench, service: Service
+) -> None:
+    ctx.clock.least_sleep_s = 5
+    ctx.remember(deploy_by=EPOCH + 10 * MINUTE)
+    ctx.deploy(**by_itself("port", service))
+    ctx.clock.advance(600)
+    with pytest.raises(NotActedUpon, match="it had time until"):
+        ctx.deploy(**by_itself("port", service))
+
+
+@pytest.mark.row(125)
+@pytest.mark.parametrize("kind", ["container", "port"])
+def test_silence_of_what_reads_its_files_by_itself_is_no_reason_to_go_back(
+    ctx: Bench, service: Service, kind: str
+) -> None:
+    """Its machine may be off: nothing was done there, so nothing is known."""
+    ctx.clock.least_sleep_s = 5
+    service.shows = None
+    seen = replace(SEEN, served={f"port:127.0.0.1:{service.port}": OLD.sha256, "registry": OLD.sha256})
+    with pytest.raises(NotActedUpon, match=f"no TLS answer at 127.0.0.1:{service.port}"):
+        ctx.deploy(seen=seen, **by_itself(kind, service))
+    assert ctx.state.trial is None
+    assert ctx.containers.restarts == []
+
+
+def test_a_stopped_container_that_reads_its_files_by_itself_is_told(ctx: Bench, service: Service) -> None:
+    ctx.containers.put(container(status="exited"))
+    with pytest.raises(DeployWaits, match="'registry' is exited"):
+        ctx.deploy(**by_itself("container", service))

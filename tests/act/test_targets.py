@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from support.scenes import (
     failed_with,
 )
 
+from certbotless.base.times import rfc3339
 from certbotless.model.memory import Acted
 from certbotless.world.containers import Container
 
@@ -200,6 +202,84 @@ def test_an_action_counts_for_no_site_that_asks_for_another_one(scene: Scene) ->
     share(scene, {"container": "registry", "action": RELOAD}, {"container": "registry", "action": RESTART})
     assert [outcome.state for outcome in scene.run_all()] == ["ok", "ok"]
     assert (len(scene.engine.restarts), len(scene.engine.reloads)) == (1, 1)
+
+
+@pytest.mark.process
+def test_a_command_learns_what_it_carries(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stood in the environment before does not count."""
+    monkeypatch.setenv("CERTBOTLESS_DOMAIN", "another.example")
+    scene.publish()
+    scene.point()
+    scene.keys["deploy"] = [
+        {"command": ["sh", "-c", f"env | grep ^CERTBOTLESS_ | sort >{tmp_path}/seen"], "port": "none"}
+    ]
+    assert scene.run().state == "ok"
+    facts = scene.published.facts
+    assert facts is not None
+    assert (tmp_path / "seen").read_text().splitlines() == [
+        f"CERTBOTLESS_CHAIN={scene.certs_dir}/{DOMAIN}.pem",
+        f"CERTBOTLESS_DOMAIN={DOMAIN}",
+        f"CERTBOTLESS_KEY={scene.certs_dir}/{DOMAIN}.key",
+        f"CERTBOTLESS_NAMES={' '.join(facts.names)}",
+        f"CERTBOTLESS_NOT_AFTER={rfc3339(facts.not_after)}",
+        f"CERTBOTLESS_SHA256={facts.sha256}",
+    ]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("words", [["{domain}"], []], ids=["by an argument", "by a variable"])
+def test_a_command_is_run_for_each_site_that_has_it(scene: Scene, tmp_path: Path, words: list[str]) -> None:
+    """It may carry the certificate of one alone, and here no handshake shows which."""
+    script = f'echo "${{1:-$CERTBOTLESS_DOMAIN}}" >>{tmp_path}/seen'
+    target = {"command": ["sh", "-c", script, "carry", *words]}
+    share(scene, target, target)
+    assert [outcome.state for outcome in scene.run_all()] == ["ok", "ok"]
+    assert sorted((tmp_path / "seen").read_text().split()) == sorted([DOMAIN, OTHER_DOMAIN])
+    scene.run_all()
+    assert len((tmp_path / "seen").read_text().split()) == 2
+
+
+# --- other machines ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(126)
+@pytest.mark.process
+@pytest.mark.parametrize("is_first", [True, False], ids=["the first", "a later one"])
+def test_a_machine_that_is_off_holds_no_other_one_back(
+    renewed: Scene, tmp_path: Path, is_first: bool
+) -> None:
+    """Its command fails, which says nothing of the certificate: the others get it, and it alone is told."""
+    scene = renewed
+    off = {"command": ["sh", "-c", "echo no route to host >&2; exit 255"], "port": "none"}
+    on = {"command": ["sh", "-c", f"echo run >>{tmp_path}/on"], "port": "none"}
+    scene.keys["deploy"] = [off, on] if is_first else [on, off]
+    outcome = scene.run()
+    assert outcome.state == "failing"
+    assert "ended with 255: no route to host" in failed_with(outcome)
+    assert (tmp_path / "on").read_text() == "run\n"
+    assert len(scene.state.failures) == 1
+    assert scene.state.trial is None
+
+
+@pytest.mark.row(125)
+def test_what_reads_its_files_by_itself_is_waited_for_without_a_run(renewed: Scene) -> None:
+    """The site is pending, which needs nobody; the next look that shows the certificate ends it."""
+    scene = renewed
+    scene.keys["deploy"] = [{"container": "registry", "action": "none"}]
+    scene.clock.least_sleep_s = 5
+    outcome = scene.run()
+    assert outcome.state == "pending"
+    assert "it reads the files by itself" in outcome.reason
+    view = scene.look()
+    assert view.is_well
+    assert not view.decision.due(view.seen.at)
+    slept = len(scene.clock.sleeps)
+    scene.start()
+    assert scene.run().state == "ok"
+    assert scene.engine.restarts == []
+    assert len(scene.clock.sleeps) == slept
 
 
 # --- a container in two targets ---------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from certbotless.cli.questions import Ask
 from certbotless.config import checks, load
 from certbotless.config.diagnostics import check
 from certbotless.config.secret import Secret
-from certbotless.config.settings import Target
+from certbotless.config.targets import Target
 from certbotless.config.values import Port
 from certbotless.sandbox.alidns import ACCOUNT_ID, AlidnsEmulator
 from certbotless.world.containers import Container, Settings

@@ -19,7 +19,9 @@ sites:
     deploy:
       - {container: registry, action: {signal: HUP}, port: 5000, when: "02:00-05:00"}
       - {container: web, action: {exec: [nginx, -s, reload]}, stop_timeout: 20s}
-      - {command: ["true"], port: none}
+      - {command: [carry, "{domain}"], port: none, timeout: 5m}
+      - {container: proxy, action: none}
+      - {port: "10.0.0.3:443"}
       - {label: web=yes, port: "10.0.0.2:443"}
   - domain: b.example.com
 """

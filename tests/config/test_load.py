@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -258,23 +259,29 @@ def test_a_ca_that_binds_accounts_needs_the_binding(directory: str) -> None:
     assert list(found.secrets()) == ["aliyun.access_key_id", "aliyun.access_key_secret", "acme.eab.hmac_key"]
 
 
+def with_target(target: str) -> str:
+    """Return a good file with these keys in its target, and no others."""
+    return text_of().replace("deploy: []", f"deploy: [{{{target}}}]")
+
+
 @pytest.mark.parametrize(
     ("target", "text"),
     [
-        ("{}", "needs one of container, label and command"),
-        ("{port: 5000}", "needs one of container, label and command"),
-        ("{container: null}", "needs one of container, label and command"),
-        ("{container: a, label: b}", "needs one of container, label and command, not container and label"),
+        ("", "needs one of container, label and command, or only port"),
+        ("port: null", "needs one of container, label and command, or only port"),
+        ("action: none", "needs one of container, label and command, or only port"),
+        ("container: null", "needs one of container, label and command, or only port"),
+        ("container: a, label: b", "needs one of container, label and command, not container and label"),
         (
-            "{command: [a], label: b, container: c, port: 1}",
+            "command: [a], label: b, container: c, port: 1",
             "needs one of container, label and command, not container and label and command",
         ),
-        ("{command: [a]}", "a command needs port: a number, host:port, or none"),
-        ("{command: [a], port: null}", "a command needs port: a number, host:port, or none"),
+        ("command: [a]", "a command needs port: a number, host:port, or none"),
+        ("command: [a], port: null", "a command needs port: a number, host:port, or none"),
     ],
 )
 def test_a_target_is_found_in_one_way(target: str, text: str) -> None:
-    (fault,) = faults_of(text_of().replace("deploy: []", f"deploy: [{target}]"))
+    (fault,) = faults_of(with_target(target))
     assert fault == f"c.yaml:9:14: sites[0].deploy[0]: {text}"
 
 
@@ -284,9 +291,75 @@ def test_a_command_is_its_own_action() -> None:
     assert parse(text_of(target="command: [a], port: 5000")).sites[0].deploy[0].port == Port("number", 5000)
 
 
+@pytest.mark.parametrize("action", ["", ", action: none"])
+@pytest.mark.parametrize("port", ["5000", '"10.0.0.7:443"', '"[::1]:443"', '"nas.lan:443"'])
+def test_a_port_alone_is_a_program_that_reads_its_files_by_itself(port: str, action: str) -> None:
+    (target,) = parse(with_target(f"port: {port}{action}")).sites[0].deploy
+    assert target.name == f"port:{port.strip(chr(34))}"
+    assert target.reads_by_itself
+    assert not target.has_containers
+
+
+@pytest.mark.parametrize("way", ["container: a", "label: a=b"])
+def test_a_container_may_read_its_files_by_itself(way: str) -> None:
+    (target,) = parse(with_target(f"{way}, action: none")).sites[0].deploy
+    assert target.reads_by_itself
+    assert target.has_containers
+
+
+@pytest.mark.parametrize(
+    ("target", "fault"),
+    [
+        (
+            "port: 5000, action: restart",
+            "action: without container, label or command nothing is done: write none",
+        ),
+        (
+            "port: 5000, action: {signal: HUP}",
+            "action: without container, label or command nothing is done: write none",
+        ),
+        ("port: 5000, timeout: 5s", "timeout: goes only with command; a container has stop_timeout"),
+        ("container: a, timeout: 5s", "timeout: goes only with command; a container has stop_timeout"),
+        ("label: a, timeout: 5s", "timeout: goes only with command; a container has stop_timeout"),
+        ("port: 5000, when: now", "when: does not go with action none: nothing is done"),
+        (
+            'container: a, action: none, when: "02:00-05:00"',
+            "when: does not go with action none: nothing is done",
+        ),
+        (
+            "container: a, action: none, stop_timeout: 5s",
+            "stop_timeout: does not go with action none: nothing is done",
+        ),
+        (
+            "port: none",
+            "port: none does not go with action none: nothing would be done, and nothing checked",
+        ),
+        (
+            "container: a, action: none, port: none",
+            "port: none does not go with action none: nothing would be done, and nothing checked",
+        ),
+    ],
+)
+def test_what_does_not_go_together_in_a_target_is_a_fault(target: str, fault: str) -> None:
+    (found,) = faults_of(with_target(target))
+    assert found.endswith(f": sites[0].deploy[0].{fault}")
+
+
+def test_a_command_may_be_given_its_time_and_the_domain() -> None:
+    found = parse(
+        text_of(target='command: [carry, "{domain}", "a{domain}b", "{}"], port: 5000, timeout: 10m')
+    )
+    (target,) = found.sites[0].deploy
+    assert target.timeout == timedelta(minutes=10)
+    assert target.argv("x.example.com") == ("carry", "x.example.com", "ax.example.comb", "{}")
+    assert target.name == "carry '{domain}' 'a{domain}b' '{}'"
+    assert "outside 1s..10m" in fault_of(target="command: [a], port: 1, timeout: 11m")
+
+
 @pytest.mark.parametrize(
     ("first", "second", "fault"),
     [
+        ("port: 5000", "port: 5000", "port: 'port:5000' is already a target"),
         ("container: a", "container: a", "container: 'a' is already a target"),
         ("label: a=b", "label: a=b", "label: 'label:a=b' is already a target"),
         ("command: [a, b], port: 1", "command: [a, b], port: 2", "command: 'a b' is already a target"),

@@ -112,6 +112,7 @@ def test_a_list_of_cas_is_known_to_the_schema(acme: str, path: str) -> None:
         ({"target": "container: a, label: b"}, "$.sites[0].deploy[0]"),
         ({"target": "command: [a]"}, "$.sites[0].deploy[0]"),
         ({"target": "command: [a], port: none, action: restart"}, "$.sites[0].deploy[0]"),
+        ({"target": "container: a, port: 1, timeout: 5s"}, "$.sites[0].deploy[0]"),
         ({"target": "port: 65536"}, "$.sites[0].deploy[0].port"),
         ({"target": "when: 2:00-5:00"}, "$.sites[0].deploy[0].when"),
         ({"target": "action: {sginal: HUP}"}, "$.sites[0].deploy[0].action"),
@@ -176,6 +177,8 @@ def with_example(path: str, example: object) -> str:
         del node["access_key_id"], node["access_key_secret"]
     if last == "external_id":
         node["role"] = "acs:ram::1234567890123456:role/certbotless"
+    if last == "timeout":
+        target["command"] = ["carry"]
     if last == "with_address" and example:
         node["ca"] = "local"
     if not {"label", "command"} & target.keys():

@@ -38,7 +38,7 @@ def test_the_smallest_file_means_production(monkeypatch: pytest.MonkeyPatch) -> 
     assert (target.port, target.action, target.when) == (None, Reload("restart"), None)
     assert (found.cas[0].eab, found.cas[0].profile, found.account.security_token) == (None, None, None)
     assert found.certs_dir_of(site) == Path("/certs")
-    assert target.stop_timeout == timedelta(seconds=10)
+    assert (target.stop_timeout, target.timeout) == (timedelta(seconds=10), timedelta(minutes=1))
     staging = "https://acme-staging-v02.api.letsencrypt.org/directory"
     assert parse(text_of(acme="directory: letsencrypt-staging")).cas[0].url == staging
 
@@ -86,7 +86,7 @@ def test_every_key_that_is_live_is_taken() -> None:
     assert (first.zone, first.ttl) == ("sweetlove.top", 1)
     assert first.address == AddressRule("literal", "10.79.40.213")
     assert (first.certs_dir, found.certs_dir_of(first)) == (Path("/srv/certs/devbox"),) * 2
-    registry, labelled, web, command = first.deploy
+    registry, labelled, web, command, nas = first.deploy
     assert (registry.container, registry.action, registry.port, registry.when, registry.stop_timeout) == (
         "registry",
         Reload("restart"),
@@ -99,11 +99,14 @@ def test_every_key_that_is_live_is_taken() -> None:
     assert web.action == Reload("exec", argv=("nginx", "-s", "reload"))
     assert (web.port, web.stop_timeout) == (Port("elsewhere", 443, "::1"), timedelta(seconds=10))
     assert (command.command, command.port) == (("systemctl", "reload", "nginx"), Port("none"))
+    assert command.timeout == timedelta(seconds=30)
+    assert (nas.port, nas.action) == (Port("elsewhere", 443, "nas.lan"), Reload("none"))
     assert [target.name for target in first.deploy] == [
         "registry",
         "label:certbotless.reload=devbox",
         "web",
         "systemctl reload nginx",
+        "port:nas.lan:443",
     ]
     assert found.certs_dir_of(second) == Path("/srv/certs")
     assert (second.domain, second.address, second.deploy) == (

@@ -67,6 +67,7 @@ TAKEN: dict[str, dict[str, list[str]]] = {
         "port": ["null", "5"],
         "when": ["null"],
         "stop_timeout": [],
+        "timeout": [],
     },
 }
 KEYS = [(place, key) for place, keys in TAKEN.items() for key in keys]
@@ -119,6 +120,7 @@ GOOD: list[tuple[str, str, dict[Any, Any]]] = [
     ),
     ("dns", "propagation_timeout", {"1s": SECOND, "6h": 6 * HOUR}),
     ("target", "stop_timeout", {"1s": SECOND, "10m": 10 * MINUTE}),
+    ("target", "timeout", {"1s": SECOND, "10m": 10 * MINUTE}),
     ("top", "parallel", {1: 1, 64: 64}),
     ("site", "ttl", {1: 1, 86400: 86400}),
     ("aliyun", "endpoint", {url: url for url in ENDPOINTS}),
@@ -223,7 +225,7 @@ LINK = "{!r} leads to no machine by itself; write a ULA or global address"
 NAME = "{!r} is not a full DNS name; write it like devbox.example.com"
 WILDCARD = "{!r} is a wildcard; a wildcard is allowed in names only"
 ARGV = 'must be a list of a program and its arguments, each one line of text: ["nginx", "-s", "reload"]'
-ACTION = 'must be restart, {{signal: HUP}} or {{exec: ["nginx", "-s", "reload"]}}'
+ACTION = 'must be restart, {{signal: HUP}}, {{exec: ["nginx", "-s", "reload"]}} or none'
 PATH = "must be an absolute path"
 BAD: list[tuple[str, str, list[Any], str]] = [
     ("top", "check_every", [30, "30", "30 s", "s", "-30s", "+30s", "1.5m", "1w", "1M", "5ms"], DURATION),
@@ -231,6 +233,7 @@ BAD: list[tuple[str, str, list[Any], str]] = [
     ("top", "check_every", ["0s", "2d", "86401s", "999999999d"], "{} is outside 1s..1d"),
     ("dns", "propagation_timeout", ["0s", "7h"], "{} is outside 1s..6h"),
     ("target", "stop_timeout", ["0s", "601s"], "{} is outside 1s..10m"),
+    ("target", "timeout", ["0s", "601s"], "{} is outside 1s..10m"),
     ("top", "parallel", [0, 65, -1, 10**18], "{} is outside 1..64"),
     ("top", "parallel", ["8", "many", True], "must be a whole number"),
     ("site", "ttl", [0, 86401, -1, 10**18], "{} is outside 1..86400 (Aliyun's free plan starts at 600)"),
@@ -470,6 +473,7 @@ def test_each_action_is_said_and_written_as_the_file_has_it(kind: str) -> None:
         "restart": Reload("restart"),
         "signal": Reload("signal", "HUP"),
         "exec": Reload("exec", argv=("nginx", "-s", "reload")),
+        "none": Reload("none"),
     }[kind]
     assert parse(text_of(target=f"action: {json.dumps(action.written)}")).sites[0].deploy[0].action == action
     assert "web" in action.spoken("web")

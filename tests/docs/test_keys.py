@@ -92,6 +92,7 @@ PROOFS = {
     "sites[].deploy[].when": "system/test_deploy.py::test_a_window_is_waited_for_but_not_beyond_the_deadline",
     "sites[].deploy[].stop_timeout": "act/test_deploy.py::"
     "test_a_restart_gives_the_container_its_time_to_stop_and_is_proved",
+    "sites[].deploy[].timeout": "act/test_deploy.py::test_a_command_that_hangs_is_ended_with_what_it_said",
 }
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from certbotless.base.checked import fields_of
 from certbotless.base.errors import ConfigError
 from certbotless.config import load
-from certbotless.config.settings import Acme, Aliyun, Config, Site, Target
+from certbotless.config.settings import Acme, Aliyun, Config, Site
+from certbotless.config.targets import Target
 from certbotless.config.yaml_document import Document
 
 CANARY = "PlantedCanary"
@@ -87,7 +88,8 @@ sites:
         action: {signal: HUP}
         when: "22:30-04:00"
       - {container: web, action: {exec: [nginx, -s, reload]}, port: "[::1]:443"}
-      - {command: [systemctl, reload, nginx], port: none}
+      - {command: [systemctl, reload, nginx], port: none, timeout: 30s}
+      - {port: "nas.lan:443", action: none}
   - domain: bücher.example
     address: none
     deploy: []
@@ -99,7 +101,12 @@ def text_of(**parts: str) -> str:
     parts = {"domain": "devbox.sweetlove.top", **dict.fromkeys(PLACES, ""), **parts}
     if parts["target"]:
         is_whole = parts["target"].startswith(("label:", "command:", "container:"))
-        parts["target"] = f"{{{'' if is_whole else 'container: registry, '}{parts['target']}}}"
+        way = (
+            "command: [carry], port: 1, "
+            if parts["target"].startswith("timeout:")
+            else "container: registry, "
+        )
+        parts["target"] = f"{{{'' if is_whole else way}{parts['target']}}}"
     return "".join(f"{line}\n" for line in (line.format(**parts) for line in LINES) if line.strip())
 
 

@@ -31,8 +31,8 @@ from certbotless.config.settings import (
     Http,
     LocalCaSettings,
     Site,
-    Target,
 )
+from certbotless.config.targets import KINDS, Target
 from certbotless.config.values import AddressRule, Reload, short
 
 # By the path of a key: what it does, and examples. Of a section that is always there its model says it.
@@ -72,14 +72,23 @@ _RULES: dict[type[Model], dict[str, Any]] = {
     },
     Target: {
         "oneOf": [
-            {"required": ["container"], "properties": {"container": {"type": "string"}}},
-            {"required": ["label"], "properties": {"label": {"type": "string"}}},
+            {"required": ["container"], "properties": {"container": {"type": "string"}, "timeout": False}},
+            {"required": ["label"], "properties": {"label": {"type": "string"}, "timeout": False}},
             {
                 "required": ["command", "port"],
                 "properties": {
                     "command": {"type": "array"},
                     "port": {"type": ["integer", "string"]},
                     "action": False,
+                },
+            },
+            {
+                "required": ["port"],
+                "properties": {
+                    **{key: {"type": "null"} for key in KINDS},
+                    "port": {"type": ["integer", "string"], "not": {"const": "none"}},
+                    "action": {"const": "none"},
+                    **dict.fromkeys(("when", "stop_timeout", "timeout"), False),
                 },
             },
         ]

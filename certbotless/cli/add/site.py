@@ -10,7 +10,8 @@ from ...base.names import is_address, is_in_zone
 from ...base.words import Text, _
 from ...config.diagnostics import check
 from ...config.diff import written
-from ...config.settings import Config, Site, Target
+from ...config.settings import Config, Site
+from ...config.targets import Target
 from .. import found, names
 from ..found import Engine, Running
 from ..questions import Questions, Say

@@ -1,0 +1,96 @@
+"""What serves the certificate of a site: a target, as the file has it. It is only data."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import reduce
+from typing import Any
+
+from ..base.checked import Section
+from ..base.words import Text
+from . import values
+from .values import Reload
+
+# What stands for the domain of the site in an argument of `command`.
+_DOMAIN = "{domain}"
+# The keys that say which kind of target it is. One that has none of them has its port alone.
+KINDS = ("container", "label", "command")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target(Section):
+    """What serves the certificate: a container, every container with a label, a command, or a port alone."""
+
+    container: values.Container | None = None
+    label: values.Label | None = None
+    command: values.Argv | None = None
+    action: values.ActionValue = Reload("restart")
+    port: values.PortValue | None = None
+    when: values.When = None
+    stop_timeout: values.ActionTimeout = timedelta(seconds=10)
+    timeout: values.ActionTimeout = timedelta(seconds=60)
+
+    @property
+    def name(self) -> str:
+        """What the target is called in status, state and log."""
+        port = self.port.written if self.port else None
+        return name_of({"port": port, **{key: getattr(self, key) for key in KINDS}})
+
+    @property
+    def has_containers(self) -> bool:
+        """Whether it is a container, or those with a label."""
+        return self.container is not None or self.label is not None
+
+    @property
+    def reads_by_itself(self) -> bool:
+        """Whether nothing is done to it: it is waited for and proved."""
+        return self.action.kind == "none" or not (self.has_containers or self.command)
+
+    def argv(self, domain: str) -> tuple[str, ...]:
+        """Return the command of a site with this domain."""
+        return tuple(word.replace(_DOMAIN, domain) for word in self.command or ())
+
+
+def name_of(target: Mapping[str, Any]) -> str:
+    """Return what a target with these keys is called."""
+    if target.get("container") is not None:
+        return str(target["container"])
+    if target.get("label") is not None:
+        return f"label:{target['label']}"
+    if target.get("command") is not None:
+        return shlex.join(target["command"])
+    return f"port:{target['port']}"
+
+
+def faults_of(target: Mapping[str, Any]) -> list[tuple[str, Text]]:
+    """Return the contradictions of a target's keys: the key, empty for the whole, and the words."""
+    ways = [key for key in KINDS if target.get(key) is not None]
+    has_port = target.get("port") is not None
+    if len(ways) > 1 or not (ways or has_port):
+        text = Text("needs one of container, label and command, or only port")
+        if ways:
+            text = Text("needs one of container, label and command, not {}", reduce(_and, ways))
+        return [("", text)]
+    found = []
+    if ways != ["command"] and "timeout" in target:
+        found.append(("timeout", Text("goes only with command; a container has stop_timeout")))
+    if ways == ["command"]:
+        if "action" in target:
+            found.append(("action", Text("does not go with command: the command is the action")))
+        if not has_port:
+            found.append(("", Text("a command needs port: a number, host:port, or none")))
+        return found
+    if not ways and target.get("action", "none") != "none":
+        found.append(("action", Text("without container, label or command nothing is done: write none")))
+    elif not ways or target.get("action") == "none":
+        late = [key for key in ("when", "stop_timeout") if key in target]
+        found += [(key, Text("does not go with action none: nothing is done")) for key in late]
+        if target.get("port") == "none":
+            text = Text("none does not go with action none: nothing would be done, and nothing checked")
+            found.append(("port", text))
+    return found
+
+
+def _and(one: str, other: str) -> str:
+    return Text("{} and {}", one, other)
