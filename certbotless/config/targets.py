@@ -14,13 +14,13 @@ from .values import Reload
 
 # What stands for the domain of the site in an argument of `command`.
 _DOMAIN = "{domain}"
-# The keys that say which kind of target it is. One that has none of them has its port alone.
+# The keys that say which kind of target it is. One that has none of them has only its port.
 KINDS = ("container", "label", "command")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target(Section):
-    """What serves the certificate: a container, every container with a label, a command, or a port alone."""
+    """What serves the certificate: a container, every container with a label, a command, or only a port."""
 
     container: values.Container | None = None
     label: values.Label | None = None

@@ -42,6 +42,7 @@ CertbotlessError
   DeployError *
     CertificateRefused *
     DeployWaits *
+    NotActedUpon *
   NotifyError *
 """
 

@@ -1,12 +1,11 @@
 """This machine: the published files, the containers that read them, and what these serve."""
 
 import os
-import shutil
 import stat
 from datetime import timedelta
 from pathlib import Path
 
-from ...base.errors import DeployError, reason_of
+from ...base.errors import DeployError
 from ...base.words import N_, _
 from ...config.settings import Config, Site
 from ...config.targets import Target
@@ -16,8 +15,8 @@ from ...model.view import View
 from ...observe.client_visit import knock
 from ...world import registry
 from ...world.containers import Container, Settings, published_port
-from ...world.resolve import connect
 from ...world.tls import served_leaf
+from .elsewhere import Programs, reaches, silence
 from .finding import Case
 
 # OpenSSL's numbers (x509_vfy.h) for a name that the certificate lacks, and for one whose time is over.
@@ -118,7 +117,7 @@ class Targets:
     def __init__(self, case: Case) -> None:
         self._case = case
         self._runs: dict[str, bool] = {}
-        self._programs: dict[str, bool] = {}
+        self._programs = Programs(case)
         self._has_engine = True
         if any(target.has_containers for site in case.config.sites for target in site.deploy):
             try:
@@ -131,7 +130,7 @@ class Targets:
     def examine(self, view: View, wanted: Target) -> None:
         """Test a target of a site, and what is served there."""
         if not wanted.has_containers:
-            if wanted.command and not self._can_run(wanted.argv(view.site.domain)[0]):
+            if wanted.command and not self._programs.can_run(wanted.argv(view.site.domain)[0]):
                 return
             where = where_of(wanted, view.seen.host, None, {})
             leaf = served_leaf(*where, view.site.domain) if where else ""
@@ -139,19 +138,6 @@ class Targets:
         elif self._has_engine:
             for container in self._found(wanted):
                 self._container(view, wanted, container)
-
-    def _can_run(self, program: str) -> bool:
-        if program not in self._programs:
-            self._programs[program] = shutil.which(program) is not None
-            if self._programs[program]:
-                self._case.ok("command", program, _("can be run"))
-            elif os.path.exists(program):
-                text = _("this user (uid {}) may not run it: it is {}")
-                about = text.format(os.geteuid(), _modes(Path(program)))
-                self._case.fail("command", program, about, f"chmod +x {program}")
-            else:
-                self._case.fail("command", program, _("cannot be run here"), _("give its full path"))
-        return self._programs[program]
 
     def _found(self, wanted: Target) -> list[Container]:
         case = self._case
@@ -210,7 +196,7 @@ class Targets:
         """Report what is served there; nothing for a target that is not to be proved."""
         case, facts = self._case, view.seen.published.facts
         if facts is None:
-            _reaches(case, view, wanted, leaf)
+            reaches(case, view, wanted, leaf)
         if where is None or facts is None:
             return
         about, at = _("{} by {}").format(view.site.domain, name), f"{where[0]}:{where[1]}"
@@ -218,7 +204,7 @@ class Targets:
         if not leaf:
             text = _("no TLS answer at {}").format(at)
             if not wanted.has_containers:
-                text = _("{} ({})").format(text, _silence(where))
+                text = _("{} ({})").format(text, silence(where))
             case.fail(
                 "served",
                 about,
@@ -231,29 +217,6 @@ class Targets:
         else:
             case.ok("served", about, _("the published certificate, at {}").format(at))
             _as_client(case, view.site, where, about, look)
-
-
-def _silence(where: tuple[str, int]) -> str:
-    """Return what keeps a program of this or another machine from an answer."""
-    try:
-        connect(*where, 2).close()
-    except OSError as exc:
-        return _(reason_of(exc))
-    return _("its host takes the connection: the port is not for TLS, or what listens there hangs")
-
-
-def _reaches(case: Case, view: View, wanted: Target, leaf: str) -> None:
-    """Report that another machine cannot be reached, before there is a certificate that it could serve."""
-    if leaf or wanted.has_containers or wanted.port is None or wanted.port.kind != "elsewhere":
-        return
-    try:
-        connect(wanted.port.host, wanted.port.number, 2).close()
-    except ConnectionRefusedError:
-        pass  # it is there, and its service may wait for the certificate
-    except OSError as exc:
-        about = _("{} by {}").format(view.site.domain, wanted.name)
-        text = _("{} does not answer: {}").format(wanted.port.written, _(reason_of(exc)))
-        case.warn("served", about, text, _("check that the machine is on, and its address"))
 
 
 # --- what a container may read ------------------------------------------------------------------------------
