@@ -126,6 +126,7 @@ class AlidnsEmulator:
         """
         account = Account(access_key_id, access_key_secret, security_token, min_ttl_s, calls_per_second)
         self._data = ZoneData([to_wire(zone) for zone in zones], name_servers)
+        self.set_weights = self._data.set_weights
         self._service = AlidnsService(account, self._data, unsure)
         self.sts = Sts(self._service.gateway)
         self._address, self._http_port, self._https = address, http_port, https

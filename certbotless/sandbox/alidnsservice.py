@@ -1,7 +1,7 @@
 """What the Alidns API answers: from a call's parameters to its JSON object or its error. No sockets.
 
 Owns the actions with their rules. Leaves out what the clients of a certificate or an address never ask for:
-other record types than `TYPES`, groups, weights, and what lines there are.
+other record types than `TYPES`, groups, the calls about weights, and what lines there are.
 
 Source: Alidns API 2015-01-09, the reference of each action and what users saw of it.
 """
@@ -23,6 +23,9 @@ Answer = dict[str, Any]
 
 TYPES = frozenset({"A", "AAAA", "CAA", "CNAME", "TXT"})
 _MAX_TTL_S = 86400
+# Of one name, type and line, in the free edition: what Aliyun's page "Weight configuration" says of records
+# with weights. The number without weights is told nowhere, and taken to be the same.
+_MOST_ADDRESSES = 10
 _RR = re.compile(r"@|(\*|[a-z0-9_-]{1,63})(\.[a-z0-9_-]{1,63})*")
 _DOMAIN = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 
@@ -204,6 +207,7 @@ class AlidnsService:
             "Line": record.line,
             "Status": record.status,
             "Locked": record.locked,
+            **self._data.weight_of(record),
         }
 
     # Changing records.
@@ -211,6 +215,8 @@ class AlidnsService:
     def _add_record(self, parameters: Parameters) -> Answer:
         record = self._parsed(parameters, self._data.new_id(), self._zone(parameters["DomainName"]))
         self._refuse_clash(record)
+        if record.type in ("A", "AAAA") and len(self._data.beside(record)) >= _MOST_ADDRESSES:
+            raise ApiError("QuotaExceeded.ARecord")
         self._data.put(record)
         return {"RecordId": record.record_id}
 

@@ -215,7 +215,7 @@ class NameServer:
         else:
             seen = self._data.seen_by(self._index)
             fixed = infrastructure(self._data.zones, self._addresses, serial=len(seen) + 1)
-            response = answer(query, [*fixed, *replay(seen)])
+            response = answer(query, [*fixed, *self._data.by_weight(replay(seen))])
         limit = 65535 if tcp else min(max(query.payload, 512), _UDP_PAYLOAD)
         return response.to_wire(max_size=limit, prefer_truncation=True)
 

@@ -7,9 +7,10 @@ Source: Alidns API 2015-01-09, as far as clients see it.
 """
 
 import itertools
+import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,6 +75,8 @@ class ZoneData:
         self._changes: list[Change] = []
         self._delays_s = [0.0] * name_servers
         self._ids = map(str, itertools.count(_FIRST_RECORD_ID))
+        # By zone, rr and type: the weight of each value, 1 for one that is not there.
+        self._weights: dict[tuple[str, str, str], Mapping[str, int]] = {}
 
     def new_id(self) -> str:
         return next(self._ids)
@@ -99,6 +102,40 @@ class ZoneData:
         """Return the changes that a name server shows now."""
         with self.lock:
             return visible(self._changes, server, self._clock())
+
+    def beside(self, record: Record) -> list[Record]:
+        """Return the records of the same name, type and line."""
+        place = (record.zone, record.rr, record.type, record.line)
+        return [each for each in self.records() if (each.zone, each.rr, each.type, each.line) == place]
+
+    def set_weights(self, zone: str, rr: str, type_: str, weights: Mapping[str, int] | None) -> None:
+        """Let name servers answer with one of the records of a name, by these weights; None: with all."""
+        with self.lock:
+            self._weights.pop((zone, rr, type_), None)
+            if weights is not None:
+                self._weights[zone, rr, type_] = dict(weights)
+
+    def weight_of(self, record: Record) -> dict[str, int]:
+        """Return the weight of a record by its key; nothing where its name has none."""
+        weights = self._weights.get((record.zone, record.rr, record.type))
+        return {} if weights is None else {"Weight": weights.get(record.value, 1)}
+
+    def by_weight(self, records: Sequence[Record]) -> list[Record]:
+        """Return the records with which a name server answers now: of those with weights, one of a name.
+
+        One of weight 0 is never answered.
+
+        Source: help.aliyun.com/en/dns/pubz-weight-configuration.
+        """
+        left = list(records)
+        for place in list(self._weights):
+            among = [r for r in left if (r.zone, r.rr, r.type) == place and r.line == "default"]
+            among = [record for record in among if record.status == "ENABLE"]
+            weights = [self.weight_of(record)["Weight"] for record in among]
+            if any(weights):
+                chosen = random.choices(among, weights)  # noqa: S311  (no secret)
+                left = [record for record in left if record not in among or record in chosen]
+        return left
 
     def _log(self, record_id: str, record: Record | None) -> None:
         with self.lock:

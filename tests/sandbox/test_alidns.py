@@ -203,6 +203,14 @@ def test_an_added_record_is_described_in_full(client: Client) -> None:
     assert client.call("DescribeDomainRecordInfo", RecordId=added["RecordId"]).items() >= record.items()
 
 
+def test_a_record_with_a_weight_is_described_with_it(client: Client, alidns: AlidnsEmulator) -> None:
+    for value in ("10.0.0.1", "10.0.0.2"):
+        alidns.add("box", "A", value)
+    alidns.set_weights(ZONE, "box", "A", {"10.0.0.1": 5})
+    listed = client.call("DescribeSubDomainRecords", SubDomain=f"box.{ZONE}")["DomainRecords"]["Record"]
+    assert [(each["Value"], each["Weight"]) for each in listed] == [("10.0.0.2", 1), ("10.0.0.1", 5)]
+
+
 def test_every_answer_has_a_request_id_of_its_own(client: Client) -> None:
     ids = [client.call(action)["RequestId"] for action in ("DescribeDomains", "DescribeDomains", "Nothing")]
     assert len(set(ids)) == 3

@@ -99,6 +99,12 @@ def with_a_key_that_has_ended(world: World) -> Sent:
     return world.add({"AccessKeyId": key.id, "SecurityToken": key.token}, secret=key.secret)
 
 
+def the_eleventh(world: World) -> Sent:
+    for n in range(10):
+        world.alidns.add("box", "A", f"10.0.0.{n + 11}")
+    return world.add({})
+
+
 PROVOKED: dict[str, Callable[[World], Sent]] = {
     "DomainRecordConflict": beside_a_cname,
     "DomainRecordDuplicate": once_more,
@@ -116,6 +122,7 @@ PROVOKED: dict[str, Callable[[World], Sent]] = {
     "InvalidTimeStamp.Expired": lambda world: world.add({"Timestamp": an_hour_ago()}),
     "InvalidTimeStamp.Format": lambda world: world.add({"Timestamp": "today"}),
     "InvalidVersion": lambda world: world.add({"Version": "2014-01-01"}),
+    "QuotaExceeded.ARecord": the_eleventh,
     "QuotaExceeded.TTL": lambda world: world.add({"TTL": "60"}),
     "SignatureDoesNotMatch": lambda world: world.add({}, secret="another"),
     "SignatureNonceUsed": with_a_nonce_of_old,
@@ -130,7 +137,6 @@ ONLY_INJECTED = {
     "InternalError",
     "InvalidAccessKeyId.Inactive",
     "LastOperationNotFinished",
-    "QuotaExceeded.ARecord",
     "RecordForbidden.DNSChange",
     "Rejected.Throttling",
     "ServiceUnavailable",

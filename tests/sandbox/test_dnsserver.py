@@ -406,3 +406,27 @@ def test_a_server_outlives_garbage_on_the_network(alidns: AlidnsEmulator) -> Non
         connection.sendall(b"\x00\x05abc")
     assert asked(alidns, 0, dns.message.make_query(ZONE, "SOA")).rcode() == dns.rcode.NOERROR
     assert asked(alidns, 0, dns.message.make_query(ZONE, "SOA"), dns.query.tcp).rcode() == dns.rcode.NOERROR
+
+
+def test_with_weights_an_answer_has_one_of_the_records() -> None:
+    data = ZoneData([ZONE], 1)
+    values = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    for value in values:
+        data.put(Record(data.new_id(), ZONE, "box", "A", value))
+    data.put(Record(data.new_id(), ZONE, "other", "A", "10.0.0.9"))
+
+    def given() -> list[list[str]]:
+        records = [*infrastructure([ZONE], ["127.0.0.1"], serial=1), *data.by_weight(data.records())]
+        assert answers(ask(f"other.{ZONE}", "A", records))
+        return [line.split()[2:] for line in answers(ask(f"box.{ZONE}", "A", records))]
+
+    assert given() == [values]
+    data.set_weights(ZONE, "box", "A", {values[2]: 0})
+    found = [given() for _ in range(64)]
+    assert all(len(each) == 1 for (each,) in found)
+    # That one of two never comes in 64 is as good as impossible.
+    assert {each[0] for (each,) in found} == {*values[:2]}
+    data.set_weights(ZONE, "box", "A", dict.fromkeys(values, 0))
+    assert given() == [values]
+    data.set_weights(ZONE, "box", "A", None)
+    assert given() == [values]
