@@ -91,16 +91,22 @@ def or_one(most: int) -> Mark:
     def mark(schema: CoreSchema) -> CoreSchema:
         one = schema["items_schema"][0]
         several = core_schema.tuple_variable_schema(one, strict=False, min_length=1, max_length=most)
+        return or_list(several)(after(lambda alone: (alone,))(one))
 
+    return mark
+
+
+def or_list(several: CoreSchema) -> Mark:
+    """Return a mark: data may also be a list, of this schema."""
+
+    def mark(schema: CoreSchema) -> CoreSchema:
         def made(value: Any, alone: Callable[[Any], object]) -> object:
             # Its validator costs time that only a list needs.
             return (
-                SchemaValidator(several).validate_python(value)
-                if isinstance(value, list)
-                else (alone(value),)
+                SchemaValidator(several).validate_python(value) if isinstance(value, list) else alone(value)
             )
 
-        return core_schema.no_info_wrap_validator_function(made, one, metadata={"several": several})
+        return core_schema.no_info_wrap_validator_function(made, schema, metadata={"several": several})
 
     return mark
 

@@ -8,7 +8,7 @@ from .credentials import Credentials
 from .diff import written
 from .secret import Secret
 from .settings import Config, Site
-from .values import Port, Reload
+from .values import AddressRule, Port, Reload
 
 _SECTIONS = ("acme", "aliyun", "dns", "docker", "certs_dir", "state_dir")
 
@@ -29,6 +29,8 @@ def _plain(value: Any) -> Any:
             return value.written
         case Port("number"):
             return value.number
+        case AddressRule(others=(_, *_)):
+            return [*value.several]
         case Model():
             held = value.to_dict()
             return {name: _plain(each) for name, each in held.items() if not value.is_default(name)}

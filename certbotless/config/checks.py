@@ -96,10 +96,11 @@ def _of_values(config: Config) -> Iterator[str]:
         yield Text("{}: {}", "notify", NEEDS_APPRISE)
     for i, site in enumerate(config.sites):
         for key, rule in {"address": site.address, "address6": site.address6}.items():
-            if rule.kind == "literal" and is_loopback(rule.value):
+            literals = rule.several or ((rule.value,) if rule.kind == "literal" else ())
+            for address in filter(is_loopback, literals):
                 form = N_("{}: {} leads every other machine to itself; write the LAN address")
                 where = f"sites[{i}].{key} ({site.domain})"
-                yield Text(form, where, rule.value)
+                yield Text(form, where, address)
         for name in site.all_names:
             if name.endswith(".local"):
                 form = N_("sites[{}]: {} is for multicast DNS (RFC 6762): many clients ask no router for it")

@@ -56,6 +56,7 @@ _FORMS = {
     "parallel": N_("{0} is outside {1}"),
     "notify": N_("must be a URL of apprise, like mailtos://..., or where one is: credential:NAME"),
     "address": N_("{0!r} is not auto, auto:INTERFACE, auto:NETWORK, an IPv4 address or none"),
+    "address[]": N_("{0!r} is not an IPv4 address, like 10.0.0.5"),
     "address6": N_("{0!r} is not auto, auto:INTERFACE, an IPv6 address or none"),
     "ttl": N_("{0} is outside {1} (Aliyun's free plan starts at 600)"),
     "container": N_("{0!r} is not a container name"),
@@ -93,6 +94,11 @@ _SLIPS = (
             "{0!r} cannot be used: forward the engine's socket (ssh -nNT -L "
             "/run/remote-docker.sock:/var/run/docker.sock {1}), and write unix:///run/remote-docker.sock"
         ),
+    ),
+    (
+        "address",
+        rf"{IPV4}(?:(?:\s*[,;]\s*|\s+){IPV4})+",
+        N_("{0!r} is several addresses: write them as a list, like [10.0.0.5, 10.0.0.6]"),
     ),
     ("address", "auto:(.*/.*)", N_("{1!r} is not an IPv4 network like 10.0.0.0/8")),
     ("address", "auto:(.*)", N_("{1!r} is neither an interface like eth0 nor a network like 10.0.0.0/8")),
@@ -205,6 +211,8 @@ def text_of(error: ErrorDetails) -> str:
     """Return what is wrong with a value, and what would be right, without its place."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     steps = [str(step) for step in reversed(error["loc"]) if isinstance(step, str)]
+    if steps[:1] == ["address"] and error["loc"][-1] != "address":
+        steps[0] = "address[]"
     slip_key = next((step for step in steps if step in _SLIP_KEYS), "")
     if slip_key in ("domain", "names") and type(context.get("error")) is ValueFault:
         return str(context["error"])  # a name, but not one for this place

@@ -83,7 +83,7 @@ def written(value: object) -> str:
         case AddressRule("interface" | "network"):
             text = f"auto:{value.value}"
         case AddressRule():
-            text = value.value or value.kind
+            text = f"[{', '.join(value.several)}]" if value.others else value.value or value.kind
         case Credentials("command"):
             text = f"command {shlex.join(value.argv)}"
         case Credentials():

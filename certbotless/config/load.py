@@ -133,6 +133,7 @@ def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -
         if domain is not None and first.setdefault(domain, i) != i:
             text = Text("{!r} is already the domain of sites[{}]", domain, first[domain])
             yield doc.fault(("sites", i, "domain"), text)
+    yield from _check_lists(doc, sites)
     yield from _check_records(doc, sites, domains, names, "address", "A")
     yield from _check_records(doc, sites, domains, names, "address6", "AAAA")
     for i, site in enumerate(sites):
@@ -160,11 +161,21 @@ def _check_zone(
             yield doc.fault(("sites", i, *path), Text("{!r} is not in the zone {!r}", name, zone))
 
 
+def _check_lists(doc: Document, sites: list[dict[str, Any]]) -> Iterator[Fault]:
+    """Yield the addresses that are twice in the list of a site."""
+    for i, site in enumerate(sites):
+        listed = _entries(site.get("address"))
+        for j, address in enumerate(listed):
+            if address in listed[:j]:
+                yield doc.fault(("sites", i, "address", j), Text("{!r} is already in this list", address))
+
+
 def _check_records(
     doc: Document, sites: list[dict[str, Any]], domains: _Names, names: list[_Names], key: str, type_: str
 ) -> Iterator[Fault]:
     """Yield names for which two sites want different addresses: they would overwrite each other for ever."""
     rules = [site.get(key, default_of(Site, key).kind) for site in sites]
+    rules = [sorted(map(str, rule)) if isinstance(rule, list) else rule for rule in rules]
     first = {domain: i for i, domain in enumerate(domains) if domain is not None and rules[i] != "none"}
     for i, site in enumerate(sites):
         if site.get("records") != "all" or rules[i] == "none":

@@ -42,8 +42,11 @@ def authorities_of(config: Config, site: Site, local_ca: LocalCa | None = None) 
 
 
 def names_of(site: Site, address: str) -> tuple[str, ...]:
-    """Return every name of the certificate, sorted; with the LAN address if the site wants it."""
-    with_address = {address} if site.with_address and address else set[str]()
+    """Return every name of the certificate, sorted; with the LAN address if the site wants it.
+
+    Of a list every address counts, also one that is withdrawn.
+    """
+    with_address = {*site.address.several} or ({address} - {""}) if site.with_address else set[str]()
     return tuple(sorted({*site.certified_names} | with_address))
 
 

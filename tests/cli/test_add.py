@@ -451,6 +451,12 @@ def test_zone_and_address_are_those_of_the_others(file: Path) -> None:
     assert "not in a zone" not in add(file, domain="deep.git.sweetlove.top")
 
 
+def test_a_list_of_addresses_is_that_of_the_others(file: Path) -> None:
+    file.write_text(f"{ONE}    zone: sweetlove.top\n    address: [10.0.0.5, 10.0.0.6]\n")
+    add(file)
+    assert site_in(file)["address"] == ["10.0.0.5", "10.0.0.6"]
+
+
 def test_a_site_of_the_local_ca_has_no_zone_to_be_in(file: Path) -> None:
     file.write_text(f"{ONE}  - {{domain: devbox, ca: local}}\n")
     assert "of the other sites (sweetlove.top): " in add(file, domain="git.example.com")

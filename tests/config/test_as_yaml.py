@@ -25,11 +25,13 @@ sites:
       - {label: web=yes, port: "10.0.0.2:443"}
   - domain: b.example.com
 """
+SEVERAL = TEXT.replace("address: auto:eth0", "address: [10.0.0.5, 10.0.0.6]")
 
 
-def test_what_is_shown_asks_for_the_same() -> None:
+@pytest.mark.parametrize("file", [TEXT, SEVERAL])
+def test_what_is_shown_asks_for_the_same(file: str) -> None:
     """But for a secret that is written in the file: it is hidden. The other sites are left out."""
-    config = load.parse(TEXT.encode(), "c.yaml")
+    config = load.parse(file.encode(), "c.yaml")
     text = "\n".join(as_yaml.lines(config, config.sites[0]))
     assert "LTAI" not in text
     again = load.parse(text.replace("'***'", "LTAI0123456789abcdef").encode(), "d.yaml")

@@ -24,6 +24,12 @@ def told(before: dict[str, str], after: dict[str, str]) -> list[str]:
         ("site", "address: auto", "address: auto:eth0", SITE + "address auto -> auto:eth0"),
         ("site", "address: auto:10.0.0.0/8", "address: none", SITE + "address auto:10.0.0.0/8 -> none"),
         ("site", "address: 10.0.0.5", "address: 10.0.0.6", SITE + "address 10.0.0.5 -> 10.0.0.6"),
+        (
+            "site",
+            "address: 10.0.0.5",
+            "address: [10.0.0.5, 10.0.0.6]",
+            SITE + "address 10.0.0.5 -> [10.0.0.5, 10.0.0.6]",
+        ),
         ("site", "", "names: [b.top, a.top]", SITE + "names [] -> [b.top, a.top]"),
         ("site", "", "zone: sweetlove.top", SITE + "zone not set -> sweetlove.top"),
         ("site", "certs_dir: /a", "certs_dir: /b", SITE + "certs_dir /a -> /b"),

@@ -178,6 +178,43 @@ def test_an_entry_of_a_list_is_a_mapping(junk: str) -> None:
 # --- values against each other ------------------------------------------------------------------------------
 
 
+ONE_SITE = """\
+aliyun: {access_key_id: a, access_key_secret: b}
+sites:
+  - domain: a.sweetlove.top
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "column", "where", "text"),
+    [
+        ("[10.0.0.5]", 14, "", "a list has 2 to 10 addresses, this one 1; write one address without a list"),
+        ("[]", 14, "", "a list has 2 to 10 addresses, this one 0; write one address without a list"),
+        ("[10.0.0.5, 10.0.0.6, 10.0.0.5]", 36, "[2]", "'10.0.0.5' is already in this list"),
+        ("[10.0.0.5, 8.8.8.8]", 25, "[1]", "'8.8.8.8' is not an address of a LAN"),
+        ("[10.0.0.5, 0.0.0.0]", 25, "[1]", "'0.0.0.0' is not an address of a LAN"),
+        ("[none, 10.0.0.5]", 15, "[0]", "'none' does not go into a list: write each address"),
+        ("[10.0.0.5, 'auto:eth0']", 25, "[1]", "'auto:eth0' does not go into a list: write each address"),
+        ("[10.0.0.5, nas]", 25, "[1]", "'nas' is not an IPv4 address, like 10.0.0.5"),
+        ("[10.0.0.5, 'fd00::5']", 25, "[1]", "'fd00::5' is not an IPv4 address, like 10.0.0.5"),
+        ("[10.0.0.5, 10.0.0.0/24]", 25, "[1]", "'10.0.0.0/24' is not an IPv4 address, like 10.0.0.5"),
+        ("[10.0.0.5, [10.0.0.6]]", 25, "[1]", "must be one value, not several"),
+        ("[10.0.0.5, 7]", 25, "[1]", 'must be text: put it in quotes, "..."'),
+    ],
+)
+def test_a_list_of_addresses_says_which_entry_is_wrong(
+    written: str, column: int, where: str, text: str
+) -> None:
+    (fault,) = faults_of(f"{ONE_SITE}    address: {written}\n")
+    assert fault.endswith(f":4:{column}: sites[0].address{where}: {text}")
+
+
+def test_eleven_addresses_are_too_many() -> None:
+    many = ", ".join(f"10.0.0.{n}" for n in range(11))
+    (fault,) = faults_of(f"{ONE_SITE}    address: [{many}]\n")
+    assert "a list has 2 to 10 addresses, this one 11" in fault
+
+
 TWO_SITES = """\
 aliyun: {{access_key_id: a, access_key_secret: b}}
 sites:
@@ -191,6 +228,9 @@ sites:
     [
         ("records: all", "address: 10.0.0.5", True),
         ("records: all, address: 10.0.0.5", "address: 10.0.0.5", False),
+        ("records: all, address: [10.0.0.5, 10.0.0.6]", "address: 10.0.0.5", True),
+        ("records: all, address: [10.0.0.5, 10.0.0.6]", "address: [10.0.0.5, 10.0.0.7]", True),
+        ("records: all, address: [10.0.0.5, 10.0.0.6]", "address: [10.0.0.6, 10.0.0.5]", False),
         ("records: all", "records: all", False),
         ("records: all", "address: none", False),
         ("records: all, address: none", "address: 10.0.0.5", False),

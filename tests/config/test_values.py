@@ -151,6 +151,16 @@ GOOD: list[tuple[str, str, dict[Any, Any]]] = [
     ),
     (
         "site",
+        "address",
+        {
+            ("10.79.40.211", "100.64.0.7"): AddressRule("literal", "10.79.40.211", others=("100.64.0.7",)),
+            tuple(f"10.0.0.{n}" for n in range(10)): AddressRule(
+                "literal", "10.0.0.0", others=tuple(f"10.0.0.{n}" for n in range(1, 10))
+            ),
+        },
+    ),
+    (
+        "site",
         "address6",
         {
             "auto": AddressRule("auto", version=6),

@@ -127,11 +127,11 @@ def _zone_of_others(say: Say, domain: str, others: Sequence[Site]) -> dict[str, 
     return {}
 
 
-def _address_of_others(others: Sequence[Site]) -> dict[str, str]:
+def _address_of_others(others: Sequence[Site]) -> dict[str, Any]:
     """Return the address rule that all of them have, where it is written."""
     addresses = {site.address for site in others}
     if len(addresses) == 1 and (rule := addresses.pop()).kind not in ("auto", "none"):
-        return {"address": written(rule)}
+        return {"address": [*rule.several] or written(rule)}
     return {}
 
 

@@ -32,7 +32,7 @@ def _places_of(config: Config, site: Site) -> Iterator[str]:
     if site.with_address:
         # Without an address at the moment its names are enough.
         with suppress(AddressError):
-            names.add(address_now(site.address))
+            names |= {*site.address.several} or {address_now(site.address)}
     found = [each.where for target in site.deploy for each in endpoints_of(target, state, "127.0.0.1")]
     ports = {where[1] for where in found if where}
     if len(ports) > _MOST_PORTS or not ports <= {*_PORTS}:
