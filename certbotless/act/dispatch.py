@@ -48,7 +48,7 @@ def take(step: Step, seen: Observation, ctx: SiteContext, later: Sequence[Step] 
     """
     domain = ctx.site.domain
     # An optional step is logged as a detail: neither the progress nor the attempt log has it.
-    is_optional = step.action in ("list", "renewal-info", "note", "verify")
+    is_optional = step.action in ("list", "renewal-info", "note", "verify", "watch")
     level = logging.DEBUG if is_optional else logging.INFO
     extra = None if is_optional else Event("begins", {"step": step.key, "reason": step.reason}).extra
     logger.log(level, "%s.due domain=%s reason=%s", step.key, domain, step.reason, extra=extra)
@@ -73,7 +73,7 @@ def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
     match step.action:
         case "clean-up":
             sweep(ctx.zones.open, ctx.file)
-        case "list" | "record" | "record6" | "confirm" | "confirm6":
+        case "list" | "record" | "record6" | "confirm" | "confirm6" | "watch":
             _record(step, seen, ctx)
         case "rotate":
             from .local_rotation import go_on
@@ -122,10 +122,15 @@ def _take_over(step: Step, seen: Observation, ctx: SiteContext) -> None:
 
 
 def _record(step: Step, seen: Observation, ctx: SiteContext) -> None:
+    if step.action == "watch":
+        from .addresses import watch
+
+        watch(ctx, seen)
+        return
     from .record import RecordSteps
 
-    address = seen.wanted("AAAA" if step.action in ("record6", "confirm6") else "A")
-    steps = RecordSteps(ctx, step.target or ctx.site.domain, address)
+    addresses = seen.wanted("AAAA" if step.action in ("record6", "confirm6") else "A")
+    steps = RecordSteps(ctx, step.target or ctx.site.domain, *addresses)
     if step.action == "list":
         steps.list()
     elif step.action in ("record", "record6"):

@@ -39,7 +39,7 @@ from ..decide.decide import address_written, is_issued_since
 from ..model.decision import WRITES, Intent, Step, is_order
 from ..model.ledger import local_backoff, order_backoff
 from ..model.limits import staging_of
-from ..model.memory import Failure
+from ..model.memory import Failure, WrittenRecord
 from ..model.observation import Observation, endpoints_of
 from ..model.reason import Why, because
 from ..model.situation import Goal
@@ -229,7 +229,7 @@ class _SiteRun:
             seen = {
                 fqdn: replace(record, is_seen=True)
                 for fqdn, record in records.items()
-                if not record.is_seen and view.seen.is_shown(fqdn, record.value)
+                if not record.is_seen and self._shows(record, fqdn, view.seen)
             }
             if seen:
                 self._file.put("records", type_, records | seen)
@@ -238,6 +238,11 @@ class _SiteRun:
         failures = view.standing_failures
         if failures != view.remembered.failures:
             self._file.change(failures=failures)
+
+    def _shows(self, record: WrittenRecord, fqdn: str, seen: Observation) -> bool:
+        """Whether the name servers show a record of ours; of several, some are enough (`is_partly_shown`)."""
+        is_one = len(record.values) == 1
+        return (seen.is_shown if is_one else seen.is_partly_shown)(fqdn, *record.values)
 
     def _is_over(self, view: View) -> bool:
         """Whether a trial has ended: the service shows the certificate, or another one is published."""

@@ -84,6 +84,7 @@ def _upkeep(situation: Situation, order: Sequence[Step]) -> list[Step]:
         *_note_steps(seen, state),
         *([] if order else _renewal_info_steps(situation)),
         *_account_steps(situation),
+        *_watch_steps(situation),
     ]
 
 
@@ -235,6 +236,14 @@ def _account_steps(situation: Situation) -> Sequence[Step]:
     return account_steps(situation)
 
 
+def _watch_steps(situation: Situation) -> Sequence[Step]:
+    if not situation.goal.site.address.others:
+        return ()
+    from .addresses import watch_steps  # noqa: PLC0415  (only a list of addresses needs it)
+
+    return watch_steps(situation)
+
+
 def _lacks_address(situation: Situation) -> bool:
     """Whether the certificate is to be for the LAN address too, which is not known now."""
     return situation.goal.site.with_address and not situation.seen.address
@@ -310,8 +319,8 @@ def _held_back(step: Step, situation: Situation) -> Step:
 
 
 def address_written(step: Step, seen: Observation) -> str:
-    """Return the address that a step writes; empty for one that writes none."""
-    return seen.wanted(WRITES[step.action]) if step.action in WRITES else ""
+    """Return the address that a step writes, or several with commas; empty for one that writes none."""
+    return ",".join(seen.wanted(WRITES[step.action])) if step.action in WRITES else ""
 
 
 def _is_over(step: Step, failure: Failure, seen: Observation) -> bool:

@@ -31,6 +31,7 @@ Action = Literal[
     "note",
     "verify",
     "account",
+    "watch",
 ]
 
 # The name of each action, as `status` shows it in the reader's language.
@@ -55,6 +56,7 @@ _NAMES = (
     N_("note"),
     N_("verify"),
     N_("account"),
+    N_("watch"),
 )
 
 # By step that writes a record, the step that waits until the name servers show it.
@@ -77,7 +79,7 @@ FACT_OF: Mapping[str, Fact] = {
     ),
     **dict.fromkeys(("restore", "rebuild", "note", "verify"), "files"),
     **dict.fromkeys(("deploy", "redeploy"), "served"),
-    "list": "look",
+    **dict.fromkeys(("list", "watch"), "look"),
 }
 
 

@@ -71,17 +71,41 @@ class Failure(Told):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenRecord(Model):
-    """The record that we last wrote at a name, and whether the authoritative servers have shown it."""
+    """The record that we last wrote at a name, and whether the authoritative servers have shown it.
+
+    `value`: its address; those of several records with commas between them.
+    """
 
     value: str
     ttl_s: Count
     at: BoundedMoment
     is_seen: bool = False
 
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Its address, or the addresses of several records."""
+        return tuple(self.value.split(","))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence(Model):
+    """An address of a list at which no valid certificate was seen: since when, by how many checks, the last.
+
+    `is_withdrawn`: there is no record of it until a certificate is seen there.
+    """
+
+    since: BoundedMoment
+    checks: Count
+    last: BoundedMoment
+    is_withdrawn: bool = False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewritten(Model):
-    """When a value that the name servers had shown was written again after a change that we did not make."""
+    """When a value that the name servers had shown was written again after a change that we did not make.
+
+    `value` as in `WrittenRecord`.
+    """
 
     value: str
     at: tuple[BoundedMoment, ...] = ()
@@ -227,8 +251,8 @@ class Acted(Model):
 # A file has these once for each type of record: the name of the field, with this behind it.
 _BY_TYPE = ("records", "our_values")
 _SUFFIXES = {"A": "", "AAAA": "6"}
-# A file has these only where the configuration has several CAs.
-_OF_A_LIST = ("orders", "troubles")
+# A file has these only where the configuration has several CAs, or addresses.
+_OF_A_LIST = ("orders", "troubles", "silences")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +268,7 @@ class SiteState(Model):
         order: in flight.
         orders: in flight at further CAs, by directory; one key is for all orders in flight.
         troubles: at CAs of a list, by their names.
+        silences: of addresses of a list, by the address.
         unseen_failures: how many validations in a row have failed whose value no name server had shown.
         alias_zones: the zone of each name that a challenge name is an alias of.
         ports: the port that each container publishes, where the file names none.
@@ -270,6 +295,7 @@ class SiteState(Model):
     order: OrderInFlight | None = None
     orders: dict[str, OrderInFlight] = field(default_factory=dict)
     troubles: dict[str, CaTrouble] = field(default_factory=dict)
+    silences: dict[str, Silence] = field(default_factory=dict)
     renewal: RenewalInfo | None = None
     txt: tuple[TxtValue, ...] = ()
     ports: dict[str, int] = field(default_factory=dict)

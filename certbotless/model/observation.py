@@ -51,6 +51,9 @@ class Observation:
         accountless: the CAs of a list where we have no account; given to the first site that needs them.
         ca_before: what gave the certificate before the published one (Origin.directory), where the file has
             several CAs; empty for none.
+        several: of a list of addresses, those that the A record shall carry now; else empty.
+        proved: by address of a list, whether a valid certificate was seen there; absent for one where nothing
+            is to be seen.
     """
 
     at: datetime
@@ -71,15 +74,18 @@ class Observation:
     shared: Shared | None = None
     accountless: tuple[str, ...] = ()
     ca_before: str = ""
+    several: tuple[str, ...] = ()
+    proved: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
-        """The wanted IPv4 address, at which containers serve."""
-        return self.wanted("A")
+        """The wanted IPv4 address, at which containers serve; of a list, the one of this machine."""
+        return self.host if self.several else self.addresses.get("A", "")
 
-    def wanted(self, type_: str) -> str:
-        """Return the address that records of a type shall carry."""
-        return self.addresses.get(type_, "")
+    def wanted(self, type_: str) -> tuple[str, ...]:
+        """Return the addresses that the records of a type shall carry: one, those of a list, or none."""
+        one = self.addresses.get(type_, "")
+        return (self.several if type_ == "A" else ()) or ((one,) if one else ())
 
     @property
     def in_hand(self) -> Published:
@@ -92,10 +98,18 @@ class Observation:
         refused = self.refused.generation if self.refused else ""
         return frozenset({self.published.generation, self.published.previous, refused} - {""})
 
-    def is_shown(self, fqdn: str, value: str) -> bool:
-        """Whether every server that answers shows this address alone."""
-        shown = self.shown(fqdn, address_type(value))
-        return bool(shown) and all(values == {value} for values in shown)
+    def is_shown(self, fqdn: str, *addresses: str) -> bool:
+        """Whether every server that answers shows these addresses, and no other one."""
+        shown = self.shown(fqdn, address_type(*addresses))
+        return bool(shown) and all(values == {*addresses} for values in shown)
+
+    def is_partly_shown(self, fqdn: str, *addresses: str) -> bool:
+        """Whether every server that answers shows some of these addresses, and no other one.
+
+        With weights the name servers of Aliyun answer with one of several records.
+        """
+        shown = self.shown(fqdn, address_type(*addresses))
+        return bool(shown) and all(values and values <= {*addresses} for values in shown)
 
     def shown(self, fqdn: str, type_: str = "A") -> list[frozenset[str]]:
         """The answers for a name by the servers that gave one."""

@@ -25,7 +25,11 @@ class Why(Enum):
     UNREACHABLE = N_("no name server of the zone can be reached")
     OTHER_TTL = N_("ttl {} -> {}")
     OTHER_VALUES = N_("{} -> {}")
+    NOT_ALL_SHOWN = N_("the name servers show some of the addresses only")
     NOT_SHOWN_YET = N_("{} is not shown by every name server yet")
+    # watch
+    SILENT = N_("no valid certificate at {}")
+    HEARD = N_("a valid certificate at {} again")
     # order, collect, adopt, clean-up, renewal-info
     TXT_LEFT = N_("a TXT record of an earlier run is left")
     NO_CERTIFICATE = N_("there is no certificate yet")

@@ -30,9 +30,9 @@ class Record:
     is_enabled: bool = True
 
 
-def address_type(address: str) -> str:
-    """Return the type of the records that carry such an address."""
-    return "AAAA" if ":" in address else "A"
+def address_type(*addresses: str) -> str:
+    """Return the type of the records that carry such addresses."""
+    return "AAAA" if ":" in addresses[0] else "A"
 
 
 class Zone(Protocol):
@@ -70,16 +70,18 @@ class Change(NamedTuple):
     new: Record | None
 
 
-def plan_changes(existing: Sequence[Record], wanted: Record, *, ours: Collection[str] = ()) -> list[Change]:
-    """Return what makes `wanted` the one address record of its name.
+def plan_changes(existing: Sequence[Record], *wanted: Record, ours: Collection[str] = ()) -> list[Change]:
+    """Return what makes `wanted` the only address records of their name.
 
     Args:
         existing: every record of the name, newest first.
-        wanted: the A or AAAA record that shall be there; its id is not looked at.
+        wanted: the A records, or the AAAA records, that shall be there: one or several, of one name and TTL;
+            their ids are not looked at.
         ours: values that we once wrote there, so we may delete them even if they are public.
 
-    The record that stays is the wanted one, else the newest that is ours or private, else the newest. So the
-    public address of another owner is replaced only where it is the only record.
+    A record with a wanted value stays. Others are changed to what is missing: the newest that are ours or
+    private, and the public address of another owner only where it is the only record. What is deleted comes
+    last: after each change the name has a record that was there before, or one that is wanted.
 
     Raises:
         RecordConflict: a person must decide: there is a CNAME, or another public address beside ours.
@@ -89,32 +91,36 @@ def plan_changes(existing: Sequence[Record], wanted: Record, *, ours: Collection
         raise RecordConflict(
             Text(
                 "{!r} is a CNAME to {!r}, so it cannot have an {} record",
-                wanted.fqdn,
+                wanted[0].fqdn,
                 alias.value,
-                wanted.type,
+                wanted[0].type,
             ),
             hint=Text("delete the CNAME in the Alidns console or choose another name"),
         )
-    addresses = [r for r in active if r.type == wanted.type]
-    if not addresses:
-        return [Change(None, wanted)]
-    free = [r for r in addresses if r.value in ours or _is_private(r.value)]
-    kept = next((r for r in addresses if r.value == wanted.value), (free or addresses)[0])
-    others = [r for r in addresses if r is not kept]
-    for other in others:
-        if other not in free:
-            raise RecordConflict(
-                Text(
-                    "{!r} also has the public address {!r}, not written by certbotless",
-                    wanted.fqdn,
-                    other.value,
-                ),
-                hint=Text("delete that record in the Alidns console if it is stale"),
-            )
-    changes = [Change(other, None) for other in others]
-    if (kept.value, kept.ttl_s) != (wanted.value, wanted.ttl_s):
-        changes.insert(0, Change(kept, replace(wanted, record_id=kept.record_id)))
-    return changes
+    addresses = [r for r in active if r.type == wanted[0].type]
+    kept: dict[str, Record] = {}
+    for record in addresses:
+        if any(record.value == each.value for each in wanted):
+            kept.setdefault(record.value, record)
+    others = [r for r in addresses if r is not kept.get(r.value)]
+    free = [r for r in others if r.value in ours or _is_private(r.value)]
+    if len(addresses) > 1 and (stranger := next((r for r in others if r not in free), None)):
+        raise RecordConflict(
+            Text(
+                "{!r} also has the public address {!r}, not written by certbotless",
+                wanted[0].fqdn,
+                stranger.value,
+            ),
+            hint=Text("delete that record in the Alidns console if it is stale"),
+        )
+    written, spare = list[Change](), iter(others)
+    for each in wanted:
+        before = kept.get(each.value) or next(spare, None)
+        if before is None:
+            written.append(Change(None, each))
+        elif (before.value, before.ttl_s) != (each.value, each.ttl_s):
+            written.append(Change(before, replace(each, record_id=before.record_id)))
+    return [*written, *(Change(other, None) for other in spare)]
 
 
 def apply_changes(zone: Zone, changes: Sequence[Change]) -> None:

@@ -184,7 +184,8 @@ def facts_of(view: View, known: Visits) -> ClientFacts | None:
 def digest_of_visit(view: View) -> str:
     """Return a digest of what a client would meet if all were well."""
     published = view.seen.published.facts
-    addresses, sha256 = tuple(view.seen.addresses.values()), published.sha256 if published else ""
+    addresses = (*view.seen.addresses.values(), *view.seen.several[1:])
+    sha256 = published.sha256 if published else ""
     parts = [view.site.names_with("A"), addresses, sha256, ports_of(view)]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 

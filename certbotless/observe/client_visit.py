@@ -108,15 +108,15 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
     def facts(resolved: bool | None, trusted: bool | None, answered: bool | None, text: str) -> ClientFacts:
         return ClientFacts(view.seen.at, resolved, trusted, answered, text, digest_of_visit(view))
 
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[str, list[tuple[str, ...]]] = {}
     for name, type_ in site.wanted_records:
-        address = view.seen.wanted(type_)
-        wanted.setdefault(name, []).extend([address] if address else [])
+        addresses = view.seen.wanted(type_)
+        wanted.setdefault(name, []).extend([addresses] if addresses else [])
     resolved, lan_address = (True, "") if site.needs_zone else _resolved_here(view)
     if site.needs_zone:
         wanted = wanted or {site.domain: []}
-    for name, addresses in wanted.items():
-        if text := _astray(name, addresses, site.zone or view.remembered.zone or name.partition(".")[2]):
+    for name, sets in wanted.items():
+        if text := _astray(name, sets, site.zone or view.remembered.zone or name.partition(".")[2]):
             if until := _may_remember_until(view):
                 form = N_("{}; it may cache the old answer until {}")
                 return facts(None, None, None, Text(form, text, rfc3339(until)))
@@ -138,19 +138,23 @@ def visit(view: View, before: ClientFacts | None = None) -> ClientFacts:
     return facts(resolved, True, True if all(met.status for met in said) else None, said[0].text)
 
 
-def _astray(name: str, wanted: Sequence[str], zone: str) -> str:
-    """Say what this machine's resolver gives in place of these addresses; empty if it gives them."""
+def _astray(name: str, wanted: Sequence[tuple[str, ...]], zone: str) -> str:
+    """Say what this machine's resolver gives in place of these addresses; empty if it gives them.
+
+    Args:
+        wanted: the addresses of each type of record. Of several some are enough, as with weights.
+    """
     try:
         found = addresses_of(name)
     except OSError as exc:
         return Text("{}: this machine's resolver gives no address ({})", name, _why(exc))
-    for address in wanted:
+    for addresses in wanted:
         # A record of the other kind may belong to others.
-        gives = [each for each in found if address_type(each) == address_type(address)]
-        if gives != [address]:
+        gives = [each for each in found if address_type(each) == address_type(*addresses)]
+        if not gives or not {*gives} <= {*addresses}:
             form = N_("{}: this machine's resolver gives {}, not {}")
-            text = Text(form, name, ", ".join(gives) or Text("nothing"), address)
-            is_made_up = hijack.is_made_up(gives, but=address)
+            text = Text(form, name, ", ".join(gives) or Text("nothing"), ", ".join(addresses))
+            is_made_up = hijack.is_made_up(gives, but=addresses[0])
             return Text("{}: {}; {}", text, Text(hijack.MADE_UP), hijack.cure(zone)) if is_made_up else text
     return ""
 

@@ -48,7 +48,7 @@ def observe(
     problems: list[CertbotlessError] = []
     addresses = {type_: _wanted(type_, rule, address_of, problems) for type_, rule in site.rules.items()}
     store = Store(config.certs_dir_of(site), site.domain, key_mode=config.key_mode_of(site))
-    host = host_of(goal, state, addresses["A"])
+    host = _own_of(site) or host_of(goal, state, addresses["A"])
     with ThreadPoolExecutor(max_workers=1) as pool:
         asked = pool.submit(copy_context().run, shown_by, goal, state, now)
         published = store.look(state.generations)
@@ -80,7 +80,12 @@ def observe(
         accountless=_accountless(goal),
         ca_before=_ca_before(goal, store, state, published),
     )
-    return without_abandoned(goal, seen)
+    seen = without_abandoned(goal, seen)
+    if site.address.others:
+        from .addresses import with_addresses  # noqa: PLC0415  (nothing of it is loaded for other sites)
+
+        return with_addresses(goal, state, seen, store)
+    return seen
 
 
 def _accountless(goal: Goal) -> tuple[str, ...]:
@@ -159,6 +164,15 @@ def host_of(goal: Goal, state: SiteState, address: str) -> str:
     """Return `Observation.host`, empty where it is not known."""
     last = state.records.get("A", {}).get(goal.site.domain)
     return "127.0.0.1" if goal.site.address.kind == "none" else address or (last.value if last else "")
+
+
+def _own_of(site: Site) -> str:
+    """Return the address of a list at which this machine's containers serve; empty without a list."""
+    if not site.address.others:
+        return ""
+    from .addresses import own_of  # noqa: PLC0415  (as above)
+
+    return own_of(site.address.several)
 
 
 def _wanted(

@@ -95,6 +95,9 @@ def _add_site(families: _Families, view: View, ok_at: datetime | None) -> None:
     ):
         families.add(f"{name}_timestamp_seconds", about, at, domain=domain)
     _add_failed(families, "failed_attempts", view, domain=domain)
+    for address in view.site.address.several:
+        about = "1 for an address of a list that the record carries, 0 for one that is withdrawn."
+        families.add("address_wanted", about, address in view.seen.several, domain=domain, address=address)
     # A name that is there twice, for two ports, has one sample: the first.
     for name, state in {each.name: each.state for each in reversed([*served_of(view)])}.items():
         if state != "unproved":

@@ -121,7 +121,8 @@ def _writing(step: Step, view: View) -> tuple[str, bool]:
     form = _("write the {} record{} {}")
     if shown:
         form = _("change the {} record{} to {}") if any(shown) else _("add the {} record{} {}")
-    return form.format(type_, of, view.seen.wanted(type_)), bool(shown) and not any(shown)
+    wanted = ", ".join(view.seen.wanted(type_))
+    return form.format(type_, of, wanted), bool(shown) and not any(shown)
 
 
 def _doing(target: Target) -> str:

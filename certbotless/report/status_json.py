@@ -20,7 +20,13 @@ from ..model.view import ClientFacts, View
 if TYPE_CHECKING:
     from ..model.local_ca import LocalCa
 
-_NO_ADDRESS: dict[str, Any] = {"wanted": None, "published": [], "source": None, "observed_at": None}
+_NO_ADDRESS: dict[str, Any] = {
+    "wanted": None,
+    "wanted_all": [],
+    "published": [],
+    "source": None,
+    "observed_at": None,
+}
 
 
 def unseen_site_json(domain: str, reason: str, facts: LeafFacts | None = None) -> dict[str, Any]:
@@ -210,9 +216,22 @@ def _address_json(view: View, type_: str) -> dict[str, Any]:
     shown = seen.shown(domain, type_)
     listed_at = seen.listed_at.get(domain)
     at = listed_at or seen.shown_at or seen.at
-    return {
-        "wanted": (None if has_no_record else seen.wanted(type_) or None),
+    wanted = () if has_no_record else seen.wanted(type_)
+    told = {
+        "wanted": wanted[0] if wanted else None,
+        "wanted_all": [*wanted],
         "published": sorted(set().union(*shown)),
         "source": ("api" if listed_at else "dns") if shown else None,
         "observed_at": rfc3339(at) if shown else None,
     }
+    if type_ == "A" and seen.several:
+        found = withdrawn_of(view).items()
+        told["withdrawn"] = [{"address": address, "since": rfc3339(since)} for address, since in found]
+    return told
+
+
+def withdrawn_of(view: View) -> dict[str, datetime]:
+    """Return each address of a list that has no record now, and since when no certificate is seen there."""
+    silences = view.remembered.silences
+    out = (a for a in view.site.address.several if a not in view.seen.several and a in silences)
+    return {address: silences[address].since for address in out}

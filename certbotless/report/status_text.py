@@ -27,7 +27,7 @@ from ..model.memory import Failure
 from ..model.reason import Why
 from ..model.view import View, Visits, facts_of
 from .found import Found, Story
-from .status_json import Served, by_api, failure_text, served_of
+from .status_json import Served, by_api, failure_text, served_of, withdrawn_of
 from .terminal import Drawing, Terminal
 
 _HEADS = (N_("SITE"), N_("STATE"), N_("ADDRESS"), N_("ENDS"), N_("LEFT"), N_("RENEWAL"))
@@ -46,7 +46,7 @@ _TONES = {"ok": "green", "pending": "yellow", "failing": "red"}
 class _Entry:
     """What a person reads of one site; `notes` say what is not well, most important first.
 
-    `is_warned`: whether the first note counts although the site is ok.
+    `is_warned`: whether the first note counts although the site is ok. `every_address`: those of a list.
 
     `domain` may be put into a `Text`: it is legible.
     """
@@ -61,6 +61,7 @@ class _Entry:
     now: datetime
     shared: str | None = None
     is_warned: bool = False
+    every_address: tuple[str, ...] = ()
 
 
 def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing:
@@ -121,7 +122,7 @@ def _root(found: Found) -> list[str]:
 def _entry(view: View, found: Found) -> _Entry:
     site, seen = view.site, view.seen
     rules = site.rules.items()
-    addresses = [seen.wanted(type_) or _("not found") for type_, rule in rules if rule.kind != "none"]
+    addresses = [_short(seen.wanted(type_)) for type_, rule in rules if rule.kind != "none"]
     return _Entry(
         site.domain,
         view.state,
@@ -132,8 +133,15 @@ def _entry(view: View, found: Found) -> _Entry:
         tuple(_notes(view, found.visits, is_tried_again=found.daemon_pid is not None)),
         seen.at,
         site.certificate,
-        is_warned=view.state == "ok" and _has_stand_in(view),
+        is_warned=view.state == "ok" and (_has_stand_in(view) or bool(withdrawn_of(view))),
+        every_address=seen.several,
     )
+
+
+def _short(addresses: tuple[str, ...]) -> str:
+    """Return an address, and how many others there are."""
+    first, *others = addresses or (_("not found"),)
+    return _("{} + {}").format(first, len(others)) if others else first
 
 
 def _sharers(site: Site, found: Found) -> str:
@@ -159,12 +167,10 @@ def _notes(view: View, visits: Visits, *, is_tried_again: bool) -> Iterator[str]
     for step in view.decision.steps:
         if step.waits_for_window and step is not cause:
             yield _step_text(step, now)
-    for type_, wanted in seen.addresses.items():
-        for fqdn in view.site.names_with(type_) if wanted else ():
-            shown = seen.shown(fqdn, type_)
-            if shown and not seen.is_shown(fqdn, wanted):
-                published = ", ".join(sorted(set().union(*shown))) or _("nothing")
-                yield _("published for {}: {}; wanted: {}").format(fqdn, published, wanted)
+    for address, since in withdrawn_of(view).items():
+        form = _("{} is withdrawn: no valid certificate there, {}")
+        yield form.format(address, distance(since - now))
+    yield from _published_notes(view)
     if note := by_api(view):
         yield note
         if seen.unreachable and seen.unreachable.hint:
@@ -172,6 +178,17 @@ def _notes(view: View, visits: Visits, *, is_tried_again: bool) -> Iterator[str]
     met = facts_of(view, visits)
     if met is not None and not met.is_well:
         yield _("as a client, {}: {}; see certbotless doctor").format(distance(met.at - now), _(met.text))
+
+
+def _published_notes(view: View) -> Iterator[str]:
+    seen = view.seen
+    for type_ in seen.addresses:
+        wanted = seen.wanted(type_)
+        for fqdn in view.site.names_with(type_) if wanted else ():
+            shown = seen.shown(fqdn, type_)
+            if shown and not seen.is_shown(fqdn, *wanted):
+                published = ", ".join(sorted(set().union(*shown))) or _("nothing")
+                yield _("published for {}: {}; wanted: {}").format(fqdn, published, ", ".join(wanted))
 
 
 def _failure_notes(failure: Failure, now: datetime, *, is_tried_again: bool) -> Iterator[str]:
@@ -192,7 +209,7 @@ def _step_text(step: Step, now: datetime) -> str:
 
 def _served_text(served: Served, view: View) -> str:
     text, facts, address = f"{served.name} {_(served.state)}", view.seen.published.facts, view.seen.address
-    if served.where and address and served.where[0] != address:
+    if served.where and address and served.where[0] not in (address, *view.site.address.several):
         text += _(" at {}").format(served.at)
     if facts is None or served.state in ("serving", "unproved"):
         return text
@@ -314,7 +331,7 @@ def _card(entry: _Entry, screen: Terminal) -> Iterator[Drawing]:
     """Yield a site as a list of lines, each fact with its label."""
     yield Text.assemble((entry.domain, "bold"), " ", (_(entry.state), _TONES[entry.state]))
     card = _grid(_LABEL_WIDTH)
-    _add(card, _("address"), [entry.address])
+    _add(card, _("address"), entry.every_address or [entry.address])
     if entry.facts is not None:
         is_over, left = entry.facts.not_after <= entry.now, _left(entry)
         dates = _("{} to {}, {}").format(

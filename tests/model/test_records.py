@@ -148,6 +148,71 @@ def test_a_plan_applied_leaves_an_empty_plan_and_touches_nothing_foreign(
         assert gone.value in ours or gone.value not in (PUBLIC, OTHER_PUBLIC)
 
 
+TWO_WANTED = [a_record(), a_record(OLD_LAN)]
+PLANS_OF_TWO: dict[str, tuple[list[Record], list[str], list[Change]]] = {
+    "a name without an address gets both": ([], [], [Change(None, each) for each in TWO_WANTED]),
+    "what is right is left alone, whatever its order": ([OLD, WANTED], [], []),
+    "the missing one is added": ([OLD], [], [Change(None, a_record())]),
+    "the missing one takes the place of another": (
+        [OTHER, OLD],
+        [],
+        [Change(OTHER, a_record(record_id="3"))],
+    ),
+    "one too many goes": ([OTHER, WANTED, OLD], [], [Change(OTHER, None)]),
+    "a public one that we once wrote goes": ([THEIRS, WANTED, OLD], [PUBLIC], [Change(THEIRS, None)]),
+    "the only record is updated whatever it held": (
+        [THEIRS],
+        [],
+        [Change(THEIRS, a_record(record_id="4")), Change(None, a_record(OLD_LAN))],
+    ),
+    "what is deleted comes last": (
+        [OTHER, replace(OTHER, value="192.168.1.10", record_id="5"), LONG, OLD],
+        [],
+        [
+            Change(LONG, WANTED),
+            Change(OTHER, None),
+            Change(replace(OTHER, value="192.168.1.10", record_id="5"), None),
+        ],
+    ),
+}
+
+
+@pytest.mark.row(35)
+@pytest.mark.parametrize(("existing", "ours", "changes"), PLANS_OF_TWO.values(), ids=PLANS_OF_TWO.keys())
+def test_a_plan_for_two_addresses_is_what_is_wanted_and_no_more(
+    existing: list[Record], ours: list[str], changes: list[Change]
+) -> None:
+    assert plan_changes(existing, *TWO_WANTED, ours=ours) == changes
+
+
+@pytest.mark.row(35)
+def test_a_public_address_beside_several_is_for_a_person_to_decide() -> None:
+    for existing in ([WANTED, OLD, THEIRS], [THEIRS, WANTED], [THEIRS, OTHER]):
+        with pytest.raises(RecordConflict, match=PUBLIC):
+            plan_changes(existing, *TWO_WANTED)
+
+
+@given(
+    st.lists(st.sampled_from(VALUES), max_size=5, unique=True),
+    st.lists(st.sampled_from(VALUES), min_size=1, max_size=4, unique=True),
+)
+def test_a_plan_for_several_takes_no_more_calls_than_there_are_changes(
+    before: list[str], after: list[str]
+) -> None:
+    """A value in another's place is one call; and a name that has an address has one after each call."""
+    zone = FakeZone(ZONE, map(a_record, before))
+    wanted = [a_record(value) for value in after]
+    changes = plan_changes(zone.records(NAME), *wanted, ours=VALUES)
+    assert len(changes) == max(len({*after} - {*before}), len({*before} - {*after}))
+    for change in changes:
+        apply_changes(zone, [change])
+        held = {record.value for record in zone.held("A")}
+        assert held
+        assert held <= {*before, *after}
+    assert {record.value for record in zone.held("A")} == {*after}
+    assert plan_changes(zone.records(NAME), *wanted, ours=VALUES) == []
+
+
 @given(st.lists(st.sampled_from(VALUES[:3]), min_size=1, max_size=3, unique=True), st.sampled_from(VALUES))
 def test_a_name_that_has_an_address_has_one_after_each_change(values: list[str], value: str) -> None:
     zone = FakeZone(ZONE, map(a_record, values))

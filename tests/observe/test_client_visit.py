@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 from support.listeners import context_of, listening, speak_tls
-from support.views import FACTS, NOTHING, NOW, said, site, view
+from support.views import FACTS, LISTED, NOTHING, NOW, on_three, said, site, view
 
 from certbotless.base import files, saved
 from certbotless.base.errors import StoreError
@@ -229,6 +229,19 @@ def test_what_was_met_is_read_as_it_was_written(tmp_path: Path) -> None:
     saved.save(tmp_path / "clients.json", known)
     assert client_visit.remembered(tmp_path) == known
     assert files.read(tmp_path / "clients.json").endswith(b"}")
+
+
+@pytest.mark.process
+def test_of_several_addresses_a_resolver_may_give_some_but_no_other_one() -> None:
+    """With weights it gives one of them."""
+    shown = on_three()
+    shown = replace(shown, site=replace(shown.site, deploy=()))
+    with hosts_entry(shown.site.domain, LISTED[1]):
+        assert visit(shown).resolved is True
+    with hosts_entry(shown.site.domain, "10.79.40.9"):
+        met = visit(shown)
+    assert met.resolved is False
+    assert f"gives 10.79.40.9, not {', '.join(LISTED)}" in met.text
 
 
 @pytest.mark.process

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support import sharing
 from support.pages import Reading
 from support.showing import config_of, remember_visit, views_at
-from support.views import FACTS, IN_WINDOW, NOTHING, NOW, SITE, failure, said, site, view
+from support.views import FACTS, IN_WINDOW, LISTED, NOTHING, NOW, SITE, failure, on_three, said, site, view
 
 from certbotless import __version__
 from certbotless.base.errors import StoreError
@@ -66,7 +66,7 @@ def promtool(*check: str, text: str = "") -> str:
 @pytest.fixture
 def whole(tmp_path: Path) -> str:
     """Every metric that there is, of three sites and a certificate that others share."""
-    views = [*views_at(NOW), sharing.unit()]
+    views = [*views_at(NOW), sharing.unit(), on_three()]
     remember_visit(tmp_path, views[0])
     return text_of(*views, visits=client_visit.remembered(tmp_path), well_at={views[0].site.domain: NOW})
 
@@ -167,6 +167,12 @@ def test_each_target_says_whether_it_serves_what_is_on_disk() -> None:
     found = samples_of(view(served={"registry": FACTS.sha256, "web": "cd" * 32}))
     assert of(found, "served_matches_disk", target="registry") == 1
     assert of(found, "served_matches_disk", target="web") == 0
+
+
+def test_each_address_of_a_list_says_whether_it_has_a_record() -> None:
+    samples = samples_of(on_three(out=LISTED[:1]))
+    assert [of(samples, "address_wanted", address=address) for address in LISTED] == [0, 1, 1]
+    assert not any(name == "address_wanted" for name, _ in samples_of(view()))
 
 
 def test_the_orders_that_are_left_are_those_of_the_doctor() -> None:

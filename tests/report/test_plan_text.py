@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from support.languages import chinese
-from support.views import FACTS, IN_WINDOW, NOTHING, NOW, failure, said, site, view
+from support.views import FACTS, IN_WINDOW, LISTED, NOTHING, NOW, failure, on_three, said, site, view
 
 from certbotless.model.decision import Step
 from certbotless.model.reason import Why, because
@@ -38,6 +38,11 @@ TARGETS = """[
         (
             view(Step("record", MOVED), answers=ELSEWHERE),
             "would change the A record to 10.79.40.213 (10.0.0.1 -> 10.79.40.213)",
+        ),
+        (
+            on_three(Step("record", because(Why.OTHER_VALUES, LISTED, LISTED[1:])), out=LISTED[:1]),
+            "would change the A record to 10.79.40.212, 10.79.40.213"
+            " (10.79.40.211, 10.79.40.212, 10.79.40.213 -> 10.79.40.212, 10.79.40.213)",
         ),
         (
             view(Step("record", because(Why.ZONE_UNKNOWN)), answers=None),

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.views import FACTS, NOTHING, NOW, failure, said, view
+from support.views import FACTS, LISTED, NOTHING, NOW, failure, on_three, said, view
 
 from certbotless import __version__
 from certbotless.model.decision import Step
@@ -16,6 +16,13 @@ from certbotless.model.view import ClientFacts, View, digest_of_visit
 from certbotless.report import status_json
 from certbotless.report.found import Found
 
+NO_ADDRESS: dict[str, Any] = {
+    "wanted": None,
+    "wanted_all": [],
+    "published": [],
+    "source": None,
+    "observed_at": None,
+}
 CLOSED = {
     "at": "2026-11-24T05:30:00Z",
     "what": "the CA is closed",
@@ -60,6 +67,7 @@ def test_a_site_that_asks_for_an_aaaa_record_has_its_addresses_of_both_kinds() -
     found = site_of(view(addresses={"A": "10.79.40.213", "AAAA": "fd00::5"}, answers=shown))
     assert found["address"] == {
         "wanted": "10.79.40.213",
+        "wanted_all": ["10.79.40.213"],
         "published": ["10.79.40.213"],
         "source": "dns",
         "observed_at": "2026-11-24T05:30:00Z",
@@ -83,11 +91,12 @@ def test_the_object_of_a_site_that_is_well() -> None:
                 "reason": "",
                 "address": {
                     "wanted": "10.79.40.213",
+                    "wanted_all": ["10.79.40.213"],
                     "published": ["10.79.40.213"],
                     "source": "dns",
                     "observed_at": "2026-11-24T05:30:00Z",
                 },
-                "address6": {"wanted": None, "published": [], "source": None, "observed_at": None},
+                "address6": NO_ADDRESS,
                 "certificate": {
                     "names": ["*.devbox.sweetlove.top", "devbox.sweetlove.top"],
                     "sha256": "ab" * 32,
@@ -155,8 +164,15 @@ def test_the_published_addresses_are_all_that_any_server_shows() -> None:
     answers = (frozenset(values[4:]), None, frozenset(values[:6]))
     assert site_of(view(answers={(FACTS.names[1], "A"): answers}))["address"]["published"] == values
     assert site_of(view(answers=None))["address"]["published"] == []
-    nothing: dict[str, Any] = {"wanted": None, "published": [], "source": None, "observed_at": None}
-    assert site_of(view(addresses={}, answers={}))["address"] == nothing
+    assert site_of(view(addresses={}, answers={}))["address"] == NO_ADDRESS
+
+
+def test_a_list_of_addresses_has_what_is_wanted_and_what_is_withdrawn() -> None:
+    found = site_of(on_three(out=LISTED[:1]))["address"]
+    assert (found["wanted"], found["wanted_all"]) == (LISTED[1], [*LISTED[1:]])
+    assert found["published"] == [*LISTED[1:]]
+    assert found["withdrawn"] == [{"address": LISTED[0], "since": "2026-11-24T05:18:00Z"}]
+    assert site_of(on_three())["address"]["withdrawn"] == []
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,24 @@ def test_an_address_is_compared_with_what_is_published() -> None:
         ({"wanted": None, "published": ["10.0.0.6"]}, "≠ none wanted; published: 10.0.0.6"),
         ({"wanted": None, "published": []}, "none is kept, or no address is found"),
         (
+            {"wanted": "10.0.0.5", "wanted_all": ["10.0.0.5"], "published": ["10.0.0.5"]},
+            "✓ 10.0.0.5, as published",
+        ),
+        (
+            {
+                "wanted": "10.0.0.9",
+                "wanted_all": ["10.0.0.9", "10.0.0.10"],
+                "published": ["10.0.0.10", "10.0.0.9"],
+                "withdrawn": [{"address": "10.0.0.11", "since": "2026-11-24T05:18:00Z"}],
+            },
+            "✓ 10.0.0.9, 10.0.0.10, as published"
+            " 10.0.0.11 is withdrawn: no valid certificate there, 12 min ago",
+        ),
+        (
+            {"wanted": "10.0.0.5", "wanted_all": ["10.0.0.5", "10.0.0.6"], "published": ["10.0.0.5"]},
+            "≠ 10.0.0.5, 10.0.0.6 wanted; published: 10.0.0.5",
+        ),
+        (
             {
                 "wanted": "10.0.0.5",
                 "published": ["10.0.0.5"],

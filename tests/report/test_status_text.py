@@ -10,7 +10,20 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from support.languages import chinese
 from support.terminals import written
-from support.views import FACTS, IN_WINDOW, NOTHING, NOW, SITE, failure, pair, said, site, view
+from support.views import (
+    FACTS,
+    IN_WINDOW,
+    LISTED,
+    NOTHING,
+    NOW,
+    SITE,
+    failure,
+    on_three,
+    pair,
+    said,
+    site,
+    view,
+)
 
 from certbotless.model.decision import Step
 from certbotless.model.memory import KeptEvent
@@ -162,6 +175,29 @@ def test_no_other_address_is_told_of_where_none_is_seen(
     answers: tuple[frozenset[str] | None, ...] | None,
 ) -> None:
     assert "published" not in "".join(lines_of(view(answers=answers and {(SITE.domain, "A"): answers})))
+
+
+def test_of_several_addresses_the_first_is_in_the_row_and_each_in_the_card() -> None:
+    assert f"{LISTED[0]} + 2  " in lines_of(on_three())[1]
+    assert "withdrawn" not in "".join(lines_of(on_three()))
+    lines = lines_of_one(on_three())
+    at = next(i for i, line in enumerate(lines) if "address" in line)
+    assert [line.split()[-1] for line in lines[at : at + 3]] == [*LISTED]
+
+
+def test_an_address_that_is_withdrawn_is_told_with_the_time() -> None:
+    one_out = on_three(out=LISTED[:1])
+    assert f"{LISTED[1]} + 1  " in lines_of(one_out)[1]
+    assert f"  ! {LISTED[0]} is withdrawn: no valid certificate there, 12 min ago" in lines_of(one_out)
+    two_out = on_three(out=LISTED[1:])
+    assert f"{LISTED[0]}  " in lines_of(two_out)[1]
+    assert sum("is withdrawn" in line for line in lines_of(two_out)) == 2
+
+
+def test_some_of_several_addresses_are_told_with_all() -> None:
+    shown = on_three(answers={(SITE.domain, "A"): (frozenset(LISTED[:1]),)})
+    told = f"published for {SITE.domain}: {LISTED[0]}; wanted: {', '.join(LISTED)}"
+    assert told in " ".join(" ".join(lines_of(shown)).split())
 
 
 def test_a_site_without_a_record_and_one_without_an_address_differ() -> None:

@@ -374,14 +374,14 @@ class TlsServer(Served):
     `load` it hangs up on everybody.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self._context: ssl.SSLContext | None = None
         handler = type("Handshake", (_Handshake,), {"context": property(lambda _: self.context())})
-        super().__init__(socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler))
+        super().__init__(socketserver.ThreadingTCPServer((host, port), handler))
 
     @property
     def port(self) -> int:
-        """The TCP port, on 127.0.0.1."""
+        """The TCP port."""
         port: int = self._server.server_address[1]
         return port
 

@@ -1,5 +1,6 @@
 """How a site looks, for what is said of it: a site that is well, but for what a test gives."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ from certbotless.config.settings import Site
 from certbotless.decide.decide import state_of
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import Decision, Step
-from certbotless.model.memory import Failure, SiteState
+from certbotless.model.memory import Failure, Silence, SiteState
 from certbotless.model.observation import Observation
 from certbotless.model.reason import Reason, Why, because
 from certbotless.model.view import View
@@ -103,3 +104,21 @@ def view(
     standing = failures or {}
     state, cause = state_of(decision, standing)
     return View(of, SiteState(failures=standing), observation, decision, state, cause, standing)
+
+
+LISTED = ("10.79.40.211", "10.79.40.212", "10.79.40.213")
+
+
+def on_three(*steps: Step, out: tuple[str, ...] = (), **seen: Any) -> View:
+    """Return how a site with three addresses looks, of which these are withdrawn, since 12 minutes ago."""
+    of = site(address=f"[{', '.join(LISTED)}]")
+    several = tuple(address for address in LISTED if address not in out)
+    shown = {
+        "addresses": {"A": LISTED[0], "AAAA": ""},
+        "several": several,
+        "answers": {(of.domain, "A"): (frozenset(several),)},
+    }
+    found = view(*steps, of=of, **shown | seen)
+    since = NOW - timedelta(minutes=12)
+    silence = Silence(since=since, checks=3, last=NOW, is_withdrawn=True)
+    return replace(found, remembered=replace(found.remembered, silences=dict.fromkeys(out, silence)))

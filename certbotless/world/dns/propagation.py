@@ -19,11 +19,18 @@ SILENCE_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A value that shall be seen at a name."""
+    """A value that shall be seen at a name; `among`: or some of these values, and no other one."""
 
     fqdn: str
     type: str
     value: str
+    among: frozenset[str] = frozenset()
+
+    def is_in(self, values: Collection[str]) -> bool:
+        """Whether an answer with these values shows it."""
+        if self.among:
+            return bool(values) and self.among.issuperset(values)
+        return self.value in values
 
 
 def wait_until_shown(
@@ -98,7 +105,7 @@ class _Waiting:
             late = sorted({s for s, item in self.missing if item.fqdn == fqdn}, key=self._servers.index)
             self._asked.update(late)
             for server, answer in zip(late, ask_all(late, fqdn, rdtype), strict=True):
-                there = {i for i in self._wanted if i.fqdn == fqdn and i.value in (answer.values or ())}
+                there = {i for i in self._wanted if i.fqdn == fqdn and i.is_in(answer.values or ())}
                 # A txt value is new: a resolver that was given may say for minutes that it is not there.
                 if speaks(server, answer) and not (rdtype == "TXT" and answer.may_be_old):
                     self.answered.add(server)
