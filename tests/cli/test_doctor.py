@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from support.fakes import EPOCH, FakeClock, FakeZone, ZoneServer
 from support.scripted_ca import ScriptedCa
-from support.views import NOTHING, view
+from support.views import LISTED, NOTHING, on_three, view
 
-from certbotless.cli.doctor import authority, finding, service
+from certbotless.cli.doctor import addresses, authority, finding, naming, service
 from certbotless.cli.doctor.finding import Case, Finding
 from certbotless.config import load
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import CaTrouble
 from certbotless.model.records import Record
+from certbotless.model.view import View
 from certbotless.world import registry
 from certbotless.world.acme.account import CaView
 from certbotless.world.dns.nameservers import NameServers
@@ -133,6 +134,57 @@ def test_the_orders_that_are_left_are_counted_for_these_names() -> None:
         authority.limits(found, view(of=site, published=NOTHING), ledger)
         assert only(found).level == level
         assert words in only(found).text
+
+
+# --- several addresses --------------------------------------------------------------------------------------
+
+
+def of_addresses(shown: View) -> dict[str, Finding]:
+    found = case()
+    addresses.examine(found, shown)
+    return {each.about.split()[0]: each for each in found.findings}
+
+
+def test_each_address_of_a_list_is_tested() -> None:
+    told = of_addresses(on_three(out=LISTED[2:], proved={LISTED[0]: True, LISTED[2]: False}))
+    assert [(each.check, each.level) for each in told.values()] == [
+        ("address", "ok"),
+        ("address", "ok"),
+        ("address", "warn"),
+    ]
+    assert told[LISTED[1]].text == "no target says what is served there: it always keeps its record"
+
+
+def test_while_clients_may_wait_at_a_dead_address_the_doctor_says_so() -> None:
+    told = of_addresses(on_three(proved={LISTED[0]: False, LISTED[1]: True, LISTED[2]: True}))
+    assert told[LISTED[0]].level == "fail"
+    assert "a client that takes it first waits, about 3 s where the machine is off" in told[LISTED[0]].text
+    assert "virtual address (keepalived)" in told[LISTED[0]].cure
+    all_off = of_addresses(on_three(proved=dict.fromkeys(LISTED, False)))
+    assert {each.level for each in all_off.values()} == {"fail"}
+    assert all("each keeps its record" in each.text for each in all_off.values())
+
+
+@pytest.mark.parametrize(
+    ("shown", "listed", "level"),
+    [
+        (LISTED, LISTED, "ok"),
+        (LISTED[:1], LISTED, "warn"),
+        (LISTED[:2], LISTED[:2], "fail"),
+        ((), LISTED, "fail"),
+        ((*LISTED, "10.79.40.9"), LISTED, "fail"),
+    ],
+)
+def test_the_records_of_a_list_are_all_shown_or_some_of_them_by_weights(
+    shown: tuple[str, ...], listed: tuple[str, ...], level: str
+) -> None:
+    found = case()
+    (site,) = found.config.sites
+    at_the_api = FakeZone(ZONE, [Record(DOMAIN, "A", value, 600) for value in listed])
+    with ZoneServer(FakeZone(ZONE, [Record(DOMAIN, "A", value, 600) for value in shown])) as server:
+        is_right = naming.record(found, site, DOMAIN, LISTED, configured(server.place), at_the_api)
+    assert (only(found).level, is_right) == (level, level != "fail")
+    assert ("weights" in only(found).cure) == (level == "warn")
 
 
 # --- several CAs --------------------------------------------------------------------------------------------

@@ -60,23 +60,29 @@ def name_servers(case: Case, zone: str, domain: str) -> list[Server]:
 
 
 def record(
-    case: Case, site: Site, fqdn: str, wanted: str, servers: Sequence[Server], zone: Zone | None
+    case: Case, site: Site, fqdn: str, wanted: tuple[str, ...], servers: Sequence[Server], zone: Zone | None
 ) -> bool:
-    """Whether every server that answers shows the address, and that alone."""
-    type_ = address_type(wanted)
-    check = f"{type_} record"
+    """Whether every server that answers shows the address or addresses, and no other one.
+
+    Of several it may show some, with weights: that is warned of, if the API lists all of them.
+    """
+    type_ = address_type(*wanted)
+    check, every = f"{type_} record", ", ".join(wanted)
     shown = [a.values for a in ask_all(servers, fqdn, type_) if a.values is not None]
     if not shown:
         return False  # that no server answers is a finding of its own
-    if all(values == {wanted} for values in shown):
-        case.ok(check, fqdn, _("every server shows {}").format(wanted))
+    if all(values == {*wanted} for values in shown):
+        case.ok(check, fqdn, _("every server shows {}").format(every))
         return True
-    text = _("the servers show {}, not {}").format(_listed(frozenset().union(*shown)), wanted)
+    text = _("the servers show {}, not {}").format(_listed(frozenset().union(*shown)), every)
     cure = f"certbotless --once {site.domain}"
     if zone is not None:
         try:
             existing = zone.records(fqdn)
-            if not plan_changes(existing, Record(fqdn, type_, wanted, site.ttl), ours={wanted}):
+            records = [Record(fqdn, type_, address, site.ttl) for address in wanted]
+            if not plan_changes(existing, *records, ours={*wanted}):
+                if all(values and values < {*wanted} for values in shown):
+                    return _warn_of_weights(case, check, fqdn)
                 cure = _(
                     "Aliyun has the right record: if it has just changed, wait for its TTL to pass;"
                     " otherwise set the zone's name servers to those of Aliyun at its registrar"
@@ -87,23 +93,30 @@ def record(
     return False
 
 
-def listed_record(case: Case, site: Site, fqdn: str, wanted: str, zone: Zone) -> bool:
-    """Whether the API lists the address alone, which counts where no name server speaks for the zone."""
-    type_ = address_type(wanted)
-    check = f"{type_} record"
+def _warn_of_weights(case: Case, check: str, fqdn: str) -> bool:
+    text = _("each answer has some of the addresses only: a client that fails at one has no other to try")
+    cure = _("switch the weights of this name off in the Alidns console; a change just made takes a moment")
+    case.warn(check, fqdn, text, cure)
+    return True
+
+
+def listed_record(case: Case, site: Site, fqdn: str, wanted: tuple[str, ...], zone: Zone) -> bool:
+    """Whether the API lists the addresses, and no other one: for a zone that no name server speaks for."""
+    type_ = address_type(*wanted)
+    check, every = f"{type_} record", ", ".join(wanted)
     try:
         records = [r for r in zone.records(fqdn) if r.type == type_ and r.is_enabled]
     except DnsError as exc:
         case.fail_by(check, fqdn, exc)
         return False
     values = frozenset(record.value for record in records if record.line == DEFAULT_LINE)
-    if values == {wanted}:
+    if values == {*wanted}:
         text = _("the API lists {}; it is used while no authoritative name server can be reached").format(
-            wanted
+            every
         )
         case.ok(check, fqdn, text)
         return True
-    text = _("the API lists {}, not {}").format(_listed(values), wanted)
+    text = _("the API lists {}, not {}").format(_listed(values), every)
     case.fail(check, fqdn, text, f"certbotless --once {site.domain}")
     return False
 
@@ -120,7 +133,7 @@ class Resolvers:
         self._public = [Server(at, at, is_resolver=True) for at in PUBLIC_RESOLVERS]
         self._system = [Server(at, at, is_resolver=True) for at in system_resolvers()]
 
-    def ask(self, fqdn: str, wanted: str, zone: str, *, is_private: bool = False) -> None:
+    def ask(self, fqdn: str, wanted: tuple[str, ...], zone: str, *, is_private: bool = False) -> None:
         """Test what each resolver gives for a name; a public one is not asked for a private name."""
         if self._system:
             self._ask_system(fqdn, wanted, zone)
@@ -133,26 +146,29 @@ class Resolvers:
                 self._public.remove(server)
                 text = _("does not answer ({})").format(answer.fault)
                 self._case.warn(check, server.name, text, _("ignore it if this LAN blocks that resolver"))
-            elif answer.values == {wanted}:
-                self._case.ok(check, about, _("gives {}").format(wanted))
+            elif answer.values and answer.values <= {*wanted}:
+                self._case.ok(check, about, _("gives {}").format(_listed(answer.values)))
             else:
-                text = _("gives {}, not {}").format(_listed(answer.values), wanted)
+                text = _("gives {}, not {}").format(_listed(answer.values), ", ".join(wanted))
                 cure = _(
                     "wait for the TTL to pass; if it stays so, check the zone's name servers at its registrar"
                 )
-                if hijack.is_made_up(answer.values, but=wanted):
+                if hijack.is_made_up(answer.values, but=wanted[0]):
                     text, cure = _("{}: {}").format(text, _(hijack.MADE_UP)), _(hijack.CURE).format(zone)
                 self._case.fail(check, about, text, cure)
 
-    def _ask_system(self, fqdn: str, wanted: str, zone: str) -> None:
+    def _ask_system(self, fqdn: str, wanted: tuple[str, ...], zone: str) -> None:
         found = _addresses(fqdn)
-        if found == {wanted}:
-            self._case.ok("system resolver", fqdn, _("gives {}").format(wanted))
+        if found and found <= {*wanted}:
+            self._case.ok("system resolver", fqdn, _("gives {}").format(_listed(found)))
         else:
             self._case.fail("system resolver", fqdn, *self._why_not(found, fqdn, wanted, zone))
 
-    def _why_not(self, found: frozenset[str], fqdn: str, wanted: str, zone: str) -> tuple[str, str]:
+    def _why_not(
+        self, found: frozenset[str], fqdn: str, every: tuple[str, ...], zone: str
+    ) -> tuple[str, str]:
         """Return why the system gives other addresses, or none, and the cure."""
+        wanted = ", ".join(every)
         if said := _in_hosts_file(fqdn):
             cure = _("correct the line of {} in {}, or delete it").format(fqdn, _HOSTS)
             return _("{!r} says {}, not {}").format(str(_HOSTS), said, wanted), cure
@@ -160,7 +176,7 @@ class Resolvers:
             text = _("{} gives {}, not {}").format(
                 ", ".join(server.name for server in self._system), _listed(found), wanted
             )
-            if hijack.is_made_up(found, but=wanted):
+            if hijack.is_made_up(found, but=every[0]):
                 return _("{}: {}").format(text, _(hijack.MADE_UP)), _(hijack.CURE).format(zone)
             return _("{}: split horizon, or an old answer").format(text), _entry_of_its_own(fqdn)
         answers = dict(zip(self._system, ask_all(self._system, fqdn, "A"), strict=True))
@@ -177,14 +193,14 @@ class Resolvers:
             )
             return text, _entry_of_its_own(fqdn)
         # The resolver reaches the zone if it answers for the zone itself.
-        is_private = ipaddress.IPv4Address(wanted).is_private
+        is_private = ipaddress.IPv4Address(every[0]).is_private
         if not answer.values and is_private and ask_all([server], zone, "SOA")[0].values:
             self._system.clear()
             text = _(
                 "{} gives no address, though the zone shows {}: protection against DNS rebinding, which"
                 " leaves out addresses of the LAN"
             ).format(server.name, wanted)
-            return text, _rebinding_cure(zone, fqdn, wanted)
+            return text, _rebinding_cure(zone, fqdn, every[0])
         text = _("gives {}, not {} ({})").format(_listed(frozenset(answer.values or ())), wanted, server.name)
         return text, _("check the hosts line of /etc/nsswitch.conf, and that resolver")
 

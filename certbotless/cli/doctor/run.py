@@ -230,13 +230,18 @@ def _names(case: Case, view: View, resolvers: naming.Resolvers, *, is_private: b
             case.fail_by("address", site.domain, exc)
             continue
         _reach(case, site, rule, wanted)
+        every = view.seen.wanted(type_) if rule.others else (wanted,)
+        if rule.others:
+            from . import addresses  # noqa: PLC0415  (only a list of addresses needs it)
+
+            addresses.examine(case, view)
         for fqdn in names:
             if servers:
-                is_shown = naming.record(case, site, fqdn, wanted, servers, listed)
+                is_shown = naming.record(case, site, fqdn, every, servers, listed)
             else:
-                is_shown = listed is not None and naming.listed_record(case, site, fqdn, wanted, listed)
+                is_shown = listed is not None and naming.listed_record(case, site, fqdn, every, listed)
             if is_shown and rule.version == 4:
-                resolvers.ask(fqdn, wanted, zone, is_private=is_private)
+                resolvers.ask(fqdn, every, zone, is_private=is_private)
 
 
 def _reach(case: Case, site: Site, rule: AddressRule, address: str) -> None:
