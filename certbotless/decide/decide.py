@@ -237,7 +237,8 @@ def _account_steps(situation: Situation) -> Sequence[Step]:
 
 
 def _watch_steps(situation: Situation) -> Sequence[Step]:
-    if not situation.goal.site.address.others:
+    site = situation.goal.site
+    if not site.address.others or not site.names_with("A"):
         return ()
     from .addresses import watch_steps  # noqa: PLC0415  (only a list of addresses needs it)
 

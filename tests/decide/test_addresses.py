@@ -297,6 +297,12 @@ def test_a_site_with_one_address_remembers_nothing() -> None:
     assert "silences" not in now.remembered.to_saved()
 
 
+def test_a_site_without_records_remembers_nothing() -> None:
+    now = situation(without(THREE))
+    site = replace(now.goal.site, records="none")
+    assert keys(decide(replace(now, goal=replace(now.goal, site=site)))) == ([], [])
+
+
 def test_a_check_apart_is_shorter_than_the_interval_of_checks() -> None:
     """Checks each minute, some of them a moment early, all count."""
     assert CONFIG.check_every - APART >= 30 * SECOND
