@@ -217,7 +217,7 @@ def _address_json(view: View, type_: str) -> dict[str, Any]:
     listed_at = seen.listed_at.get(domain)
     at = listed_at or seen.shown_at or seen.at
     wanted = () if has_no_record else seen.wanted(type_)
-    told = {
+    told: dict[str, Any] = {
         "wanted": wanted[0] if wanted else None,
         "wanted_all": [*wanted],
         "published": sorted(set().union(*shown)),

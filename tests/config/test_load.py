@@ -190,7 +190,7 @@ sites:
     [
         ("[10.0.0.5]", 14, "", "a list has 2 to 10 addresses, this one 1; write one address without a list"),
         ("[]", 14, "", "a list has 2 to 10 addresses, this one 0; write one address without a list"),
-        ("[10.0.0.5, 10.0.0.6, 10.0.0.5]", 36, "[2]", "'10.0.0.5' is already in this list"),
+        ("[10.0.0.5, 10.0.0.6, 10.0.0.5]", 35, "[2]", "'10.0.0.5' is already in this list"),
         ("[10.0.0.5, 8.8.8.8]", 25, "[1]", "'8.8.8.8' is not an address of a LAN"),
         ("[10.0.0.5, 0.0.0.0]", 25, "[1]", "'0.0.0.0' is not an address of a LAN"),
         ("[none, 10.0.0.5]", 15, "[0]", "'none' does not go into a list: write each address"),
