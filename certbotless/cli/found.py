@@ -13,11 +13,11 @@ from pathlib import Path
 from ..base.errors import AddressError, DeployError, ValueFault, printable
 from ..base.names import normalise
 from ..base.words import Text, _
+from ..config.addresses import AddressRule
 from ..config.diagnostics import check
 from ..config.settings import Config, Docker
 from ..config.site_names import local_name, public_name
 from ..config.targets import Target
-from ..config.values import AddressRule
 from ..world import registry
 from ..world.containers import Container, DockerContainers, Settings
 from ..world.lan.address import address_now, local_addresses

@@ -4,11 +4,12 @@ from typing import Any
 
 from ..base.checked import Model
 from . import yaml_document
+from .addresses import AddressRule
 from .credentials import Credentials
 from .diff import written
 from .secret import Secret
 from .settings import Config, Site
-from .values import AddressRule, Port, Reload
+from .values import Port, Reload
 
 _SECTIONS = ("acme", "aliyun", "dns", "docker", "certs_dir", "state_dir")
 

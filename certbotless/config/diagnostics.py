@@ -17,10 +17,11 @@ from ..base.checked import Model, fields_of
 from ..base.errors import ValueFault, printable
 from ..base.words import N_, Text
 from . import credentials
+from .addresses import IPV4
 from .settings import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, LocalCaSettings, Site
 from .site_names import public_name
 from .targets import Target
-from .values import ACTION_WORDS, ARGV_WORDS, DIRECTORIES, IPV4
+from .values import ACTION_WORDS, ARGV_WORDS, DIRECTORIES
 from .yaml_document import Document, Fault, Path, dotted
 
 _DURATION = N_("must be a duration with its unit, like 30s, 10m, 6h or 30d")

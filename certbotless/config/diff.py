@@ -11,10 +11,11 @@ from typing import Any
 
 from ..base.checked import Model
 from ..base.errors import printable
+from .addresses import AddressRule
 from .credentials import Credentials
 from .secret import Secret
 from .settings import Config
-from .values import AddressRule, DailyWindow, Port, Reload, short
+from .values import DailyWindow, Port, Reload, short
 
 # The most characters of a value that a line shows.
 _LONGEST = 120

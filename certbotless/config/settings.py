@@ -16,11 +16,11 @@ from .. import CHECKOUT
 from ..base.checked import Section, at_least_one, if_given, or_one
 from ..base.names import SHARED, is_address
 from ..base.words import Language, Text
-from . import values
+from . import addresses, values
+from .addresses import AddressRule
 from .credentials import CredentialsValue, ExternalId, RoleArn
 from .secret import Secret
 from .targets import Target
-from .values import DIRECTORIES, AddressRule
 
 if TYPE_CHECKING:
     from .profile import ProfileSecret
@@ -70,7 +70,7 @@ class Acme(Section):
     @property
     def url(self) -> str:
         """The directory's URL."""
-        return DIRECTORIES.get(self.directory, self.directory)
+        return values.DIRECTORIES.get(self.directory, self.directory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +160,8 @@ class Site(Section):
     names: tuple[values.CertificateName, ...] = ()
     certificate: Annotated[values.Wildcard | None, if_given] = None
     zone: values.Name | None = None
-    address: values.Address = AddressRule("auto")
-    address6: values.Address6 = AddressRule("none", version=6)
+    address: addresses.Address = AddressRule("auto")
+    address6: addresses.Address6 = AddressRule("none", version=6)
     ttl: values.Ttl = 600
     records: Annotated[Literal["none", "domain", "all"] | None, if_given] = None
     with_address: bool = False

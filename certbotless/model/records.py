@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from ..base.errors import RecordConflict
-from ..base.words import Text
+from ..base.words import N_, Text
 
 DEFAULT_LINE = "default"
 
@@ -88,31 +88,18 @@ def plan_changes(existing: Sequence[Record], *wanted: Record, ours: Collection[s
     """
     active = [r for r in existing if r.is_enabled and r.line == DEFAULT_LINE]
     if alias := next((r for r in active if r.type == "CNAME"), None):
-        raise RecordConflict(
-            Text(
-                "{!r} is a CNAME to {!r}, so it cannot have an {} record",
-                wanted[0].fqdn,
-                alias.value,
-                wanted[0].type,
-            ),
-            hint=Text("delete the CNAME in the Alidns console or choose another name"),
-        )
+        form = N_("{!r} is a CNAME to {!r}, so it cannot have an {} record")
+        hint = Text("delete the CNAME in the Alidns console or choose another name")
+        raise RecordConflict(Text(form, wanted[0].fqdn, alias.value, wanted[0].type), hint=hint)
     addresses = [r for r in active if r.type == wanted[0].type]
-    kept: dict[str, Record] = {}
-    for record in addresses:
-        if any(record.value == each.value for each in wanted):
-            kept.setdefault(record.value, record)
+    values = {each.value for each in wanted}
+    kept = {r.value: r for r in reversed(addresses) if r.value in values}
     others = [r for r in addresses if r is not kept.get(r.value)]
     free = [r for r in others if r.value in ours or _is_private(r.value)]
     if len(addresses) > 1 and (stranger := next((r for r in others if r not in free), None)):
-        raise RecordConflict(
-            Text(
-                "{!r} also has the public address {!r}, not written by certbotless",
-                wanted[0].fqdn,
-                stranger.value,
-            ),
-            hint=Text("delete that record in the Alidns console if it is stale"),
-        )
+        form = N_("{!r} also has the public address {!r}, not written by certbotless")
+        hint = Text("delete that record in the Alidns console if it is stale")
+        raise RecordConflict(Text(form, wanted[0].fqdn, stranger.value), hint=hint)
     written, spare = list[Change](), iter(others)
     for each in wanted:
         before = kept.get(each.value) or next(spare, None)

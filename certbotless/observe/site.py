@@ -13,8 +13,8 @@ from ..base.clock import is_believable
 from ..base.concurrent import together
 from ..base.errors import AddressError, CertbotlessError, StoreError, ZoneOnHold
 from ..base.words import Text
+from ..config.addresses import AddressRule
 from ..config.settings import Site
-from ..config.values import AddressRule
 from ..decide.decide import without_abandoned
 from ..model.certificate import Published
 from ..model.memory import Listed, SiteState
@@ -80,12 +80,15 @@ def observe(
         accountless=_accountless(goal),
         ca_before=_ca_before(goal, store, state, published),
     )
-    seen = without_abandoned(goal, seen)
-    if site.address.others:
-        from .addresses import with_addresses  # noqa: PLC0415  (nothing of it is loaded for other sites)
+    return _with_addresses(goal, state, without_abandoned(goal, seen), store)
 
-        return with_addresses(goal, state, seen, store)
-    return seen
+
+def _with_addresses(goal: Goal, state: SiteState, seen: Observation, store: Store) -> Observation:
+    if not goal.site.address.others:
+        return seen
+    from .addresses import with_addresses  # noqa: PLC0415  (nothing of it is loaded for other sites)
+
+    return with_addresses(goal, state, seen, store)
 
 
 def _accountless(goal: Goal) -> tuple[str, ...]:

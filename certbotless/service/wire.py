@@ -20,8 +20,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..config.addresses import AddressRule
     from ..config.settings import Site
-    from ..config.values import AddressRule
 
 SETTLED, ERRAND = "--settled", "--errand"
 HELPERS = ("visit", "notify")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from ..base.clock import SystemClock
+from ..config.addresses import AddressRule
 from ..config.fingerprints import Fingerprints
 from ..config.settings import Config
-from ..config.values import AddressRule
 from ..model.decision import CONFIRM_OF
 from ..model.ledger import local_backoff
 from ..model.view import View

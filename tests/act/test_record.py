@@ -20,7 +20,7 @@ from support.scenes import site_context
 from certbotless.act.context import SiteContext
 from certbotless.act.record import RecordSteps
 from certbotless.base.errors import AddressError, DnsRefused
-from certbotless.config.values import AddressRule
+from certbotless.config.addresses import AddressRule
 from certbotless.decide.decide import decide
 from certbotless.model.certificate import Published
 from certbotless.model.decision import Intent, Step

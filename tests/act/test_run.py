@@ -33,7 +33,7 @@ from support.scenes import (
 
 from certbotless.act.run import Outcome, run
 from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable
-from certbotless.config.values import AddressRule
+from certbotless.config.addresses import AddressRule
 from certbotless.model.decision import Intent
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import Foreign, WrittenRecord

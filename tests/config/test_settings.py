@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from support.configs import CANARY, EAB, FULL, fault_of, parse, text_of
 
+from certbotless.config.addresses import AddressRule
 from certbotless.config.fingerprints import Fingerprints
 from certbotless.config.settings import Config, Site
-from certbotless.config.values import AddressRule, DailyWindow, Port, Reload
+from certbotless.config.values import DailyWindow, Port, Reload
 
 # --- what good files mean -----------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ import pytest
 from support.configs import CANARY, EAB, PREFIX, fault_of, faults_of, parse, text_of
 
 from certbotless.base.errors import printable
-from certbotless.config.values import AddressRule, DailyWindow, Port, Reload
+from certbotless.config.addresses import AddressRule
+from certbotless.config.values import DailyWindow, Port, Reload
 
 # --- values of the wrong kind -------------------------------------------------------------------------------
 

@@ -26,9 +26,10 @@ from certbotless.act.context import Edges
 from certbotless.base import concurrent
 from certbotless.base.errors import AddressError, StoreError
 from certbotless.config import load
+from certbotless.config.addresses import AddressRule
 from certbotless.config.fingerprints import Fingerprints
 from certbotless.config.settings import Config, Site
-from certbotless.config.values import AddressRule, DailyWindow
+from certbotless.config.values import DailyWindow
 from certbotless.decide.deploy import next_opening
 from certbotless.model.decision import Intent
 from certbotless.model.situation import Goal

@@ -12,8 +12,8 @@ from support.fakes import EPOCH, FakeClock, FakeZone, TlsServer, ZoneServer
 
 from certbotless.base.errors import AddressError
 from certbotless.config import load
+from certbotless.config.addresses import AddressRule
 from certbotless.config.settings import Config
-from certbotless.config.values import AddressRule
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.memory import SiteState, Trial, WrittenRecord
 from certbotless.model.observation import Observation, endpoints_of, unseen

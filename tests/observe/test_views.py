@@ -17,7 +17,7 @@ from support.scenes import DIRECTORY, DOMAIN, HOUR, MINUTE, OTHER_DOMAIN, Scene
 
 from certbotless.base.errors import StoreError
 from certbotless.config import load
-from certbotless.config.values import AddressRule
+from certbotless.config.addresses import AddressRule
 from certbotless.model.decision import Intent
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import Failure

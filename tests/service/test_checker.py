@@ -13,9 +13,9 @@ from support.local_cas import put_ca, put_next
 
 from certbotless.base.clock import SystemClock
 from certbotless.config import load
+from certbotless.config.addresses import AddressRule
 from certbotless.config.fingerprints import Fingerprints
 from certbotless.config.settings import Config
-from certbotless.config.values import AddressRule
 from certbotless.model.memory import Failure
 from certbotless.model.view import View
 from certbotless.service.checker import THREADS, Check, Checker

@@ -48,8 +48,11 @@ class Node(TlsServer):
 
 @dataclass
 class Fleet:
+    """`before`: how many calls the API had when all was right."""
+
     bed: Bed
     nodes: list[Node]
+    before: int
 
     def shown(self) -> list[set[str]]:
         """What each name server says."""
@@ -64,13 +67,9 @@ class Fleet:
         return self.shown() == [{*addresses}] * len(self.bed.dns.nameservers)
 
     def changes(self) -> list[str]:
-        """The calls of the API that change an A record."""
+        """The calls of the API since then that change a record: of the A records, as no order is due."""
         verbs = ("AddDomainRecord", "UpdateDomainRecord", "DeleteDomainRecord")
-        return [
-            call.action
-            for call in self.bed.dns.calls
-            if call.action in verbs and call.parameters.get("Type") != "TXT"
-        ]
+        return [call.action for call in self.bed.dns.calls[self.before :] if call.action in verbs]
 
     def power(self, address: str, *, is_on: bool) -> None:
         verb = ["add" if is_on else "del", f"{address}/24", "dev", LAN_INTERFACE]
@@ -90,7 +89,7 @@ def fleet(bare: Bed) -> Iterator[Fleet]:
         bare.config["sites"] = [{"domain": DOMAIN, "zone": ZONE, "address": [*LISTED], "deploy": deploy}]
         bare.ok("--once")
         try:
-            yield Fleet(bare, nodes)
+            yield Fleet(bare, nodes, len(bare.dns.calls))
         finally:
             for address in LISTED[1:]:
                 command = ["ip", "address", "del", f"{address}/24", "dev", LAN_INTERFACE]
@@ -151,8 +150,6 @@ def clients(fleet: Fleet, every_s: float = 0.05) -> Iterator[Clients]:
 def test_rolls_change_no_record_and_no_client_is_refused(fleet: Fleet, rolls: int) -> None:
     """Each machine in turn is down for longer than from one check to the next."""
     assert fleet.is_shown(*LISTED)
-    assert fleet.changes() == ["AddDomainRecord"] * 3
-    calls = len(fleet.bed.dns.calls)
     with fleet.bed.daemon(), clients(fleet) as met:
         for n in range(rolls):
             node = fleet.nodes[n % 3]
@@ -160,9 +157,8 @@ def test_rolls_change_no_record_and_no_client_is_refused(fleet: Fleet, rolls: in
             time.sleep(1.2)
             node.is_on = True
             time.sleep(0.3)
-    assert fleet.changes() == ["AddDomainRecord"] * 3
     assert met.refused == 0
-    more = len(fleet.bed.dns.calls) - calls
+    more = len(fleet.bed.dns.calls) - fleet.before
     print(f"\nrolls: {rolls}; calls of the API: {more}; {met}")
     assert more == 0
 
@@ -194,7 +190,7 @@ def test_a_machine_that_is_off_for_ten_minutes_has_no_record_after_three(fleet: 
         assert [each["address"] for each in site["address"]["withdrawn"]] == [LAST]
         time.sleep(600 - gone_s)
         assert fleet.is_shown(*LISTED[:2])
-        assert fleet.changes() == [*["AddDomainRecord"] * 3, "DeleteDomainRecord"]
+        assert fleet.changes() == ["DeleteDomainRecord"]
         back = time.monotonic()
         fleet.power(LAST, is_on=True)
         wait_until(lambda: fleet.is_shown(*LISTED), "both name servers have it again", MOST_S)
@@ -204,5 +200,5 @@ def test_a_machine_that_is_off_for_ten_minutes_has_no_record_after_three(fleet: 
         f" back after {back_s:.0f} s; 2 changes of records; {met}"
     )
     assert gone_s >= LEAST_S
-    assert fleet.changes() == [*["AddDomainRecord"] * 3, "DeleteDomainRecord", "AddDomainRecord"]
+    assert fleet.changes() == ["DeleteDomainRecord", "AddDomainRecord"]
     assert met.refused == 0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.base.errors import AddressError
-from certbotless.config.values import AddressRule, IPVersion
+from certbotless.config.addresses import AddressRule, IPVersion
 from certbotless.world.lan.address import Address, Host, LocalAddress, address_now, choose, local_addresses
 
 AUTO, AUTO6 = AddressRule("auto"), AddressRule("auto", version=6)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certbotless.base.errors import AddressError
-from certbotless.config.values import AddressRule
+from certbotless.config.addresses import AddressRule
 from certbotless.world.lan.address import AddressSource
 from certbotless.world.lan.watch import RESTLESS_S, SETTLE_S, Lan, settled_before
 

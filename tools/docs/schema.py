@@ -20,6 +20,7 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from certbotless.base.checked import Model, schema_of
+from certbotless.config.addresses import AddressRule
 from certbotless.config.settings import (
     NEED_EAB,
     Acme,
@@ -33,7 +34,7 @@ from certbotless.config.settings import (
     Site,
 )
 from certbotless.config.targets import KINDS, Target
-from certbotless.config.values import AddressRule, Reload, short
+from certbotless.config.values import Reload, short
 
 # By the path of a key: what it does, and examples. Of a section that is always there its model says it.
 KEYS: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("keys.yaml").read_text())

@@ -13,9 +13,9 @@ from ...base.errors import AddressError, NotifyError, SecretUnreadable, StoreErr
 from ...base.times import moment
 from ...base.words import _
 from ...config import checks
+from ...config.addresses import AddressRule
 from ...config.fingerprints import Fingerprints
 from ...config.settings import Config, Site
-from ...config.values import AddressRule
 from ...model.ledger import Ledger
 from ...model.memory import SiteState
 from ...model.view import View

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ...base.errors import AddressError, printable, reason_of
 from ...base.words import N_, Text
-from ...config.values import AddressRule, IPVersion
+from ...config.addresses import AddressRule, IPVersion
 from . import netlink
 
 Address = IPv4Address | IPv6Address

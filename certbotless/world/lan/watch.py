@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from ...base.errors import AddressError
 from ...base.words import Text
-from ...config.values import AddressRule
+from ...config.addresses import AddressRule
 from .address import AddressSource, address_now
 from .netlink import News
 
