@@ -46,7 +46,14 @@ HOMES = {
     "prometheus_client": {"report.metrics"},
     # checked, values: what checks and writes; the others: its errors
     "pydantic_core": {
-        *("base.checked", "config.credentials", "config.diagnostics", "config.load", "config.values"),
+        *(
+            "base.checked",
+            "config.addresses",
+            "config.credentials",
+            "config.diagnostics",
+            "config.load",
+            "config.values",
+        ),
         "model.local_ca",
     },
     # what the libraries speak HTTP with
