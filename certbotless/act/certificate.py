@@ -62,6 +62,10 @@ class CertificateSteps:
             for target in self._ctx.site.deploy:
                 if target.container is not None:
                     self._ctx.containers.find(target.container)
+        if any(target.service for target in self._ctx.site.deploy):
+            from .service import check_before_order  # noqa: PLC0415  (nothing of it is loaded for others)
+
+            check_before_order(self._ctx, seen)
 
     def collect(self, seen: Observation) -> None:
         """Publish what an order in flight has given; drop one that has given nothing."""

@@ -1,10 +1,12 @@
 """What the steps of one site work with: its configuration, the outside world, its files, its events."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..base.clock import Clock
 from ..base.errors import CertbotlessError
@@ -22,6 +24,9 @@ from ..state.site import SiteFile
 from ..world.containers import Containers
 from ..world.dns.nameservers import NameServers
 from ..world.lan.address import AddressSource, address_now
+
+if TYPE_CHECKING:
+    from ..world.swarm import Services
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +54,7 @@ class Edges:
     containers: Containers
     fingerprints: Fingerprints
     address_of: AddressSource = address_now
+    services: Services | None = None
 
 
 class SiteContext:
@@ -62,6 +68,7 @@ class SiteContext:
         self.servers = edges.servers
         self.containers = edges.containers
         self.fingerprints = edges.fingerprints
+        self._services = edges.services
         self.address_of = edges.address_of
         self._zones = edges.zones
         self.file = SiteFile(config.state_dir, site.domain)
@@ -78,6 +85,13 @@ class SiteContext:
     def zones(self) -> Zones:
         """The DNS account, made when it is first needed: its library is a tenth of all that a run loads."""
         return self._zones(self.clock)
+
+    @property
+    def services(self) -> Services:
+        """The services of a Swarm, which are there where the file names one."""
+        if self._services is None:
+            raise ValueError("no target of this file is a service")
+        return self._services
 
     def zone(self) -> Zone:
         """Return the site's zone; where the file does not name it, it is looked up once, and remembered.

@@ -23,7 +23,7 @@ from ..config.secret import environment_without
 from ..config.targets import Target
 from ..config.values import Reload
 from ..decide.deploy import window_wait
-from ..model.memory import Restarting
+from ..model.deployed import Restarting
 from ..model.observation import Endpoint, Observation, where_of
 from ..world.containers import ACTION_EVENTS, Container, published_port, run_command
 from .context import SiteContext
@@ -42,11 +42,15 @@ _LOST_AFTER = timedelta(days=1)
 
 
 class DeploySteps:
-    """The steps `deploy` and `redeploy` of one site; `seen` is from a moment ago."""
+    """The steps `deploy` and `redeploy` of one site; `seen` is from a moment ago.
 
-    def __init__(self, ctx: SiteContext, seen: Observation) -> None:
+    `is_retry`: what is published was refused before, and is given another try.
+    """
+
+    def __init__(self, ctx: SiteContext, seen: Observation, *, is_retry: bool = False) -> None:
         self._ctx = ctx
         self._seen = seen
+        self._is_retry = is_retry
         self._proof = Proof(ctx, seen)
 
     def deploy(self, target: Target) -> None:
@@ -63,6 +67,9 @@ class DeploySteps:
                 one before is published again.
         """
         is_first = target.name == self._ctx.site.deploy[0].name
+        if target.service is not None:
+            self._roll(target, is_canary=is_first)
+            return
         if not target.has_containers:
             if target.command:
                 self._reload(target, is_canary=is_first)
@@ -89,7 +96,7 @@ class DeploySteps:
         answers now may be down when the turn of this site comes.
         """
         is_canary = target.name == self._ctx.site.deploy[0].name and not target.reads_by_itself
-        if not is_canary or self._is_held(target):
+        if not is_canary or target.service is not None or self._is_held(target):
             return
         name = target.name
         if target.label is not None:
@@ -112,7 +119,15 @@ class DeploySteps:
         if (trial := ctx.state.trial) is not None:
             ctx.store.select(trial.generation)
         published = ctx.store.look(ctx.state.generations)
-        DeploySteps(ctx, replace(self._seen, published=published)).deploy(target)
+        DeploySteps(ctx, replace(self._seen, published=published), is_retry=True).deploy(target)
+
+    def _roll(self, target: Target, *, is_canary: bool) -> None:
+        """Let a service of the Swarm serve what is published; other sites may have a secret in it too."""
+        from .service import LONGEST_S, ServiceRoll  # noqa: PLC0415  (nothing of it is loaded for others)
+
+        with self._alone_on(target.name, LONGEST_S):
+            roll = ServiceRoll(self._ctx, self._proof, target, is_canary=is_canary)
+            roll.run(is_held=self._is_held(target), is_retry=self._is_retry)
 
     def _canary(self, found: Sequence[Container]) -> Container:
         """Return the first that may be acted upon; one that its admin stopped proves nothing."""

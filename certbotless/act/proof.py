@@ -19,7 +19,7 @@ from ..base.times import rfc3339
 from ..base.words import N_, Text
 from ..decide.deploy import reads_until
 from ..model.certificate import LeafFacts, Origin, Published
-from ..model.memory import Acted, Trial
+from ..model.deployed import Acted, Trial
 from ..model.observation import Endpoint, Observation
 from ..world.tls import served_leaf
 from .context import SiteContext
@@ -118,6 +118,14 @@ class Proof:
             trial = Trial(generation=published.generation, previous=published.previous, at=now)
             self._ctx.file.change(trial=trial)
 
+    def end_trial(self) -> None:
+        """Note that what is published was seen in service.
+
+        That the one before is served again says nothing of the one that was refused.
+        """
+        if self._is_tried:
+            self._ctx.file.change(trial=None)
+
     def acted(self, name: str) -> Acted | None:
         """Return how often, if at all, the container or command was acted upon for this certificate."""
         acted = self._ctx.state.acted.get(name)
@@ -158,9 +166,7 @@ class Proof:
             return
         leaf = self._wait_for(service.where, self.sha256, service=service)  # 4
         if leaf == self.sha256:
-            # That the one before is served again says nothing of the one that was refused.
-            if self._is_tried:
-                self._ctx.file.change(trial=None)
+            self.end_trial()
             return
         late = Text("{} s after the action", PROOF_TIMEOUT_S) if may_help else service.hopeless
         if service.is_dead():
@@ -198,8 +204,7 @@ class Proof:
     def _go_back(self, service: Service, before: Published, lock: ActionLock, failed: DeployError) -> None:
         """Give the service the certificate before; always raises, because the new one is not served."""
         ctx = self._ctx
-        ctx.store.select(self._seen.published.previous)
-        ctx.tell("certificate.rolled_back", refused=self.sha256, reason=failed.message)
+        self.take_back(failed)
         # What was done with the refused one shall not keep it from another try.
         ctx.file.put("acted", service.name, None)
         outcome = Text("the previous certificate is in use again")
@@ -213,6 +218,11 @@ class Proof:
         except DeployError as exc:
             outcome = Text("the rollback failed too: {}", exc.message)
         raise CertificateRefused(Text("{}; {}", failed.message, outcome), hint=failed.hint) from failed
+
+    def take_back(self, failed: DeployError) -> None:
+        """Publish the certificate before again, and say why."""
+        self._ctx.store.select(self._seen.published.previous)
+        self._ctx.tell("certificate.rolled_back", refused=self.sha256, reason=failed.message)
 
     def _was_acted_upon(self, service: Service, lock: ActionLock) -> bool:
         """Whether a service that cannot be proved was acted upon for this leaf, by this site or another."""

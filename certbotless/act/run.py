@@ -29,6 +29,7 @@ from ..base.errors import (
     PropagationTimeout,
     RateLimited,
     RecordConflict,
+    SwarmWaits,
     internal_error,
 )
 from ..base.log_context import about
@@ -254,8 +255,10 @@ class _SiteRun:
         if seen.published.generation != trial.generation:
             return seen.refused is None
         facts, canary = seen.published.facts, self._site.deploy[0]
-        first = endpoints_of(canary, view.remembered, seen.host)[0]
-        return facts is not None and seen.served.get(first.key) == facts.sha256
+        places = endpoints_of(canary, view.remembered, seen.host)
+        # Of a service every node counts that has a task.
+        first = [place for place in places if not place.down_at] if canary.service else places[:1]
+        return facts is not None and {seen.served.get(place.key) for place in first} == {facts.sha256}
 
     def _take(self, step: Step, seen: Observation, later: Sequence[Step]) -> set[str]:
         """Take a step, and return the keys of steps that must not be taken after it."""
@@ -348,6 +351,8 @@ class _SiteRun:
         is_costly = goal.authority(seen).is_acme and step.action == "order"
         is_costly = is_costly and isinstance(exc, IssueError | PropagationTimeout)
         facts = seen.in_hand.facts if origin and goal.has_given(origin.directory, seen) else None
+        if isinstance(exc, SwarmWaits):
+            return local_backoff(1, self._config.check_every, facts)
         if not is_costly and not isinstance(exc, CertificateRefused):
             return local_backoff(count, self._config.check_every, facts)
         # An error of a kind of its own has cost none of the certificates that the limits allow.

@@ -97,7 +97,7 @@ def _names_of(goal: Goal, target: Target, *, is_shared: bool) -> frozenset[str]:
 
     Reads the states of these sites without their locks: a run of one site shares nothing, and reads none.
     """
-    if target.reads_by_itself or (target.command and not _serves_all(target)):
+    if target.reads_by_itself or target.service or (target.command and not _serves_all(target)):
         # Nothing that is done for this site serves another one.
         return frozenset({f"{goal.site.domain} {target.name}"})
     names = {target.name}

@@ -266,6 +266,10 @@ class DeployWaits(DeployError):
     """Nothing is wrong, but a person must act or a moment must come first."""
 
 
+class SwarmWaits(DeployWaits):
+    """The Swarm is at work, or has no leader: it settles that by itself, and is looked at again soon."""
+
+
 class NotifyError(CertbotlessError):
     """A message did not reach a receiver of the configuration."""
 

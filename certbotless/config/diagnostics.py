@@ -20,7 +20,7 @@ from . import credentials
 from .addresses import IPV4
 from .settings import SECRET_KEYS, Acme, Aliyun, Config, Dns, Docker, Eab, Http, LocalCaSettings, Site
 from .site_names import public_name
-from .targets import Target
+from .targets import SecretFiles, Target
 from .values import ACTION_WORDS, ARGV_WORDS, DIRECTORIES
 from .yaml_document import Document, Fault, Path, dotted
 
@@ -62,6 +62,8 @@ _FORMS = {
     "ttl": N_("{0} is outside {1} (Aliyun's free plan starts at 600)"),
     "container": N_("{0!r} is not a container name"),
     "label": N_("{0!r} is not a label: key or key=value"),
+    "service": N_("{0!r} is not the name of a service"),
+    **dict.fromkeys(("cert", "key"), N_("{0!r} is not the name of a file")),
     "command": ARGV_WORDS,
     **credentials.WORDS,
     **ACTION_WORDS,
@@ -183,6 +185,7 @@ _SECTIONS = {model.__name__.lower(): model for model in _MODELS} | {
     "local_ca": LocalCaSettings,
     "sites": Site,
     "deploy": Target,
+    "secrets": SecretFiles,
 }
 
 

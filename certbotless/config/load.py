@@ -79,7 +79,9 @@ def _all_faults(doc: Document, exc: ValidationError) -> set[Fault]:
 
 def _check_default_engine(doc: Document, config: Config) -> Iterator[Fault]:
     """Yield the fault of DOCKER_HOST in the environment, if a container needs it."""
-    is_needed = any(target.has_containers for site in config.sites for target in site.deploy)
+    is_needed = any(
+        target.has_containers or target.service for site in config.sites for target in site.deploy
+    )
     if not is_needed or "host" in doc.data.get("docker", {}) or config.docker.host == DOCKER_SOCKET:
         return
     from .diagnostics import check  # noqa: PLC0415  (as above)

@@ -343,6 +343,11 @@ class Config(Section):
         return (*self.shared, *self.sites)
 
     @property
+    def has_services(self) -> bool:
+        """Whether a target is a service of a Docker Swarm."""
+        return any(target.service for site in self.sites for target in site.deploy)
+
+    @property
     def account_keeper(self) -> str:
         """The domain of the first that orders at public CAs: it has the accounts made. Empty for none."""
         return next((each.certificate or each.domain for each in self.sites if not each.is_local), "")

@@ -13,7 +13,7 @@ from ..base.checked import Model, fields_of
 from ..base.errors import printable
 from ..base.words import N_, Text
 from .settings import Acme, Aliyun, Config, Dns, Docker, Eab, Http, LocalCaSettings, Site
-from .targets import Target
+from .targets import SecretFiles, Target
 
 # Line and column, from 1, and what is wrong there.
 Slip = tuple[int, int, str]
@@ -29,6 +29,7 @@ _MODELS: tuple[type[Model], ...] = (
     LocalCaSettings,
     Site,
     Target,
+    SecretFiles,
 )
 _KEYS = "|".join(sorted({key for model in _MODELS for key in fields_of(model)}, key=len, reverse=True))
 # Of a longer line only the beginning is read: the time must not grow with its square.

@@ -8,7 +8,7 @@ from ..config.targets import Target
 from ..config.values import DailyWindow
 from ..model.decision import Step
 from ..model.memory import Failure, SiteState
-from ..model.observation import endpoints_of
+from ..model.observation import Endpoint, endpoints_of
 from ..model.reason import Reason, Why, because
 from ..model.situation import Situation
 
@@ -17,6 +17,8 @@ from ..model.situation import Situation
 _CANARY_HOLDS = timedelta(days=1)
 # What reads its files by itself may do so once a day, as a machine that fetches them at night.
 _READS_WITHIN = timedelta(days=1)
+# How often the Swarm is asked whether a node has come back.
+_DOWN_NODES_EVERY = timedelta(minutes=10)
 # What a place shows that serves no certificate (Observation.served).
 _WRONG_LEAF = {None: Why.PORT_UNKNOWN, "": Why.NO_ANSWER}
 
@@ -29,7 +31,7 @@ def deploy_steps(situation: Situation) -> list[Step]:
         return []  # what is started now would find no pair, or another one
     steps = []
     for target in situation.goal.site.deploy:
-        places = endpoints_of(target, state, seen.host)
+        places = _places(target, situation)
         if target.port is not None and target.port.kind == "none":
             acted = [state.acted.get(place.name) for place in places]
             wrong = {Why.NOT_ACTED_UPON for each in acted if not each or each.sha256 != facts.sha256}
@@ -39,6 +41,8 @@ def deploy_steps(situation: Situation) -> list[Step]:
         if facts.not_after <= seen.at:
             # An expired certificate replaces no other one; the service is started only if it does not answer.
             wrong &= {Why.NO_ANSWER}
+        if target.service and Why.PORT_UNKNOWN in wrong:
+            wrong = (wrong - {Why.PORT_UNKNOWN}) | {Why.NODES_UNKNOWN}
         if wrong == {Why.PORT_UNKNOWN} and not seen.host:
             continue  # nothing can be proved without a LAN address, which is a problem of its own
         if wrong:
@@ -69,6 +73,20 @@ def reads_until(state: SiteState, name: str, sha256: str) -> datetime | None:
         return None
     until = acted.files_at + _READS_WITHIN
     return min(until, state.deploy_by) if state.deploy_by else until
+
+
+def _places(target: Target, situation: Situation) -> list[Endpoint]:
+    """Return the places that count; not a node without a task that is silent, but for now and then."""
+    seen = situation.seen
+    places = endpoints_of(target, situation.remembered, seen.host)
+    found = [
+        place
+        for place in places
+        if place.down_at is None
+        or seen.served.get(place.key)
+        or not timedelta() <= seen.at - place.down_at < _DOWN_NODES_EVERY
+    ]
+    return found or places
 
 
 def _in_window(step: Step, target: Target, situation: Situation) -> Step:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
-from ..base.checked import Model, Told, after
+from ..base.checked import Model, Told
 from ..base.clock import is_believable
 from ..base.log_context import Event
 from ..base.times import BoundedMoment, Moment, rfc3339
 from ..base.words import Text
 from ..config.fingerprints import FORM
 from .certificate import LeafFacts, Origin
-
-# In a file: a damaged one must not lead a sum or a power out of what a machine can count.
-Count = Annotated[int, after(lambda count: min(max(count, 0), 1_000_000))]
+from .deployed import Acted, Count, Restarting, Roll, SwarmNode, Trial
 
 # The kinds of failures that another secret may cure.
 _OF_SECRET = {
@@ -218,41 +216,13 @@ class TxtValue(Model):
     record_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restarting(Model):
-    """A restart of ours that may be unfinished: of which container, and when it had started before."""
-
-    id: str
-    # Only compared; the engine's is in the year 1 for one that was never started.
-    started_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial(Model):
-    """A generation that no handshake has shown yet, the one before it, and since when it is on trial."""
-
-    generation: str
-    previous: str
-    at: BoundedMoment
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acted(Model):
-    """How often a container, or a command, was acted upon for the leaf with this SHA-256.
-
-    `files_at` is when its files had been put where they were, None where an older version has not noted it.
-    """
-
-    sha256: str
-    count: Count
-    files_at: BoundedMoment | None = None
-
-
 # A file has these once for each type of record: the name of the field, with this behind it.
 _BY_TYPE = ("records", "our_values")
 _SUFFIXES = {"A": "", "AAAA": "6"}
 # A file has these only where the configuration has several CAs, or addresses.
 _OF_A_LIST = ("orders", "troubles", "silences")
+# And these only where it has services.
+_OF_SERVICES = ("nodes", "rolls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +244,8 @@ class SiteState(Model):
         ports: the port that each container publishes, where the file names none.
         bound: of each container that publishes a port at some addresses alone, these by port.
         matched: the names of the containers with each label.
+        nodes: of each service, by its name: the nodes by theirs.
+        rolls: our last update of each service.
         deploy_by: when the certificate that was replaced last must be out of use.
         foreign: what another tool has at our names, as it was judged when it was looked into last.
         restored: when what another program had written in place of our files was replaced, in the last day.
@@ -302,6 +274,8 @@ class SiteState(Model):
     bound: dict[str, dict[int, tuple[str, ...]]] = field(default_factory=dict)
     matched: dict[str, tuple[str, ...]] = field(default_factory=dict)
     acted: dict[str, Acted] = field(default_factory=dict)
+    nodes: dict[str, dict[str, SwarmNode]] = field(default_factory=dict)
+    rolls: dict[str, Roll] = field(default_factory=dict)
     deploy_by: BoundedMoment | None = None
     trial: Trial | None = None
     restarting: dict[str, Restarting] = field(default_factory=dict)
@@ -325,7 +299,7 @@ class SiteState(Model):
         """Return what a file holds, by field."""
         saved = self.to_dict()
         del saved["is_lost"]
-        for name in _OF_A_LIST:
+        for name in (*_OF_A_LIST, *_OF_SERVICES):
             if not saved[name]:
                 del saved[name]
         for name in _BY_TYPE:
@@ -364,11 +338,13 @@ class SiteState(Model):
             return replace(self, digest=digest, failures=failures, troubles=troubles)
         # What actions could not cure under the old one may be cured under this one.
         acted = {name: replace(done, count=0) for name, done in self.acted.items()}
+        rolls = {name: replace(roll, count=0, forced=0) for name, roll in self.rolls.items()}
         return replace(
             self,
             digest=digest,
             file_digest=file_digest,
             acted=acted,
+            rolls=rolls,
             failures={},
             troubles={},
             restored=(),

@@ -118,15 +118,18 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a target serves: one for a container or a command, one for each match of a label.
+    """Where a target serves: one for a container or a command, one for each match of a label, or node.
 
     `name` is the container's, or what the target is called; `where` is None as long as its port is not known,
-    and for a target that cannot be proved.
+    and for a target that cannot be proved. `node` is that of a service, and `down_at` when it was last seen
+    to have no task.
     """
 
     name: str
     where: tuple[str, int] | None
     target: str
+    node: str = field(default="", kw_only=True)
+    down_at: datetime | None = field(default=None, kw_only=True)
 
     @property
     def key(self) -> str:
@@ -141,6 +144,18 @@ def unseen(error: CertbotlessError, now: datetime, check_every: timedelta) -> Fa
 
 def endpoints_of(target: Target, state: SiteState, host: str) -> list[Endpoint]:
     """Return every place where `target` serves, as far as it is known; `host` is `Observation.host`."""
+    if target.service is not None and (nodes := state.nodes.get(target.service)):
+        port = target.port.number if target.port else 0
+        return [
+            Endpoint(
+                f"{target.service}@{name}",
+                (node.address, port) if node.address else None,
+                target.name,
+                node=name,
+                down_at=node.down_at,
+            )
+            for name, node in nodes.items()
+        ]
     names = [target.name] if target.label is None else state.matched.get(target.label) or (target.name,)
     return [
         Endpoint(name, where_of(target, host, state.ports.get(name), state.bound.get(name, {})), target.name)

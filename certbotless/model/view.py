@@ -85,7 +85,7 @@ class View:
         places = [
             place for each in self.site.deploy for place in endpoints_of(each, self.remembered, seen.host)
         ]
-        return is_on_time and all(map(self._serves_ours, places))
+        return is_on_time and all(place.down_at or self._serves_ours(place) for place in places)
 
     def _serves_ours(self, place: Endpoint) -> bool:
         """Whether a place serves the published certificate, or the one before it, which is still valid.

@@ -53,7 +53,7 @@ def text_of(views: Sequence[View], verdicts: Mapping[str, str] | None = None) ->
         said = [_would(step, view, (verdicts or {}).get(domain)) for step in steps]
         if is_next := _takes_next(view, coming):
             said.append(_("would use the next {} when it is issued").format(view.site.certificate))
-        said += [_("then {}").format(_doing(target)) for target in follow]
+        said += [_("then {}").format(_doing(target, view)) for target in follow]
         if said:
             lines.append(_("{}: {}").format(domain, _("; ").join(said)))
         elif not view.decision.problems:
@@ -97,7 +97,7 @@ def _would(step: Step, view: View, verdict: str | None) -> str:
         if is_new:
             silent.add(Why.OTHER_VALUES)
     elif step.action == "deploy":
-        what = next(_doing(target) for target in view.site.deploy if target.name == step.target)
+        what = next(_doing(target, view) for target in view.site.deploy if target.name == step.target)
     else:
         what = _(_SAID[step.action]) if step.action in _SAID else step.spoken_key
         if step.action == "order" and step.target:
@@ -125,10 +125,22 @@ def _writing(step: Step, view: View) -> tuple[str, bool]:
     return form.format(type_, of, wanted), bool(shown) and not any(shown)
 
 
-def _doing(target: Target) -> str:
+def _doing(target: Target, view: View) -> str:
     """Return what makes a target serve another certificate."""
     if target.command is not None:
         return _("run {}").format(target.name)
+    if target.service is not None:
+        return _rolling(target.service, view)
     if target.reads_by_itself:
         return Reload("none").spoken(target.name)
     return target.action.spoken(target.name)
+
+
+def _rolling(service: str, view: View) -> str:
+    """Return what an update of a service of a Swarm is: its nodes, and how long the last one took."""
+    nodes = [name for name, node in view.remembered.nodes.get(service, {}).items() if node.down_at is None]
+    text = _("update the secrets of the service {}").format(service)
+    if nodes:
+        text += _(" on {}").format(_(", ").join(nodes))
+    roll = view.remembered.rolls.get(service)
+    return text + (_(", about {} s").format(roll.took_s) if roll and roll.took_s else "")

@@ -116,13 +116,16 @@ class Served:
     """What is served at one place of a site, by the name of its container or target.
 
     `sha256` is that of the leaf seen there, empty for no TLS answer, None if it was not checked.
-    `where` is the address and port, None where they are not known or nothing is to be proved.
+    `where` is the address and port, None where they are not known or nothing is to be proved. `service` and
+    `node` are those of a Swarm, None for another target; the node is None too while none is known.
     """
 
     name: str
     state: Literal["serving", "pending", "failing", "unproved"]
     sha256: str | None
     where: tuple[str, int] | None = None
+    service: str | None = None
+    node: str | None = None
 
     @property
     def at(self) -> str | None:
@@ -144,11 +147,13 @@ def served_of(view: View) -> Iterator[Served]:
             state: Literal["serving", "pending", "failing", "unproved"] = "pending"
             if facts is not None and leaf == facts.sha256:
                 state = "serving"
+            elif place.down_at and not leaf:
+                state = "pending"  # the others of the service may serve all the same
             elif failure is not None and not failure.is_waiting:
                 state = "failing"
             elif target.port is not None and target.port.kind == "none" and facts and acted:
                 state = "unproved" if acted.sha256 == facts.sha256 else "pending"
-            yield Served(place.name, state, leaf, place.where)
+            yield Served(place.name, state, leaf, place.where, target.service, place.node or None)
 
 
 def site_json(view: View, met: ClientFacts | None, shared: View | None = None) -> dict[str, Any]:
@@ -178,6 +183,8 @@ def site_json(view: View, met: ClientFacts | None, shared: View | None = None) -
                 "state": served.state,
                 "served_sha256": served.sha256 or None,
                 "at": served.at,
+                "service": served.service,
+                "node": served.node,
             }
             for served in served_of(view)
         ],

@@ -1,5 +1,9 @@
 """All that a command talks to outside (DNS, containers), built in one place from the configuration."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ..act.context import Edges, Zones
 from ..base.clock import Clock
 from ..base.errors import DnsRefused
@@ -11,6 +15,9 @@ from ..world.credentials.access import Learn, forget
 from ..world.credentials.way import way_to_dns
 from ..world.dns.nameservers import NameServers
 from ..world.lan.address import AddressSource
+
+if TYPE_CHECKING:
+    from ..world.swarm import Services
 
 
 def build(config: Config, clock: Clock, address_of: AddressSource, learn: Learn = forget) -> Edges:
@@ -38,4 +45,14 @@ def build(config: Config, clock: Clock, address_of: AddressSource, learn: Learn 
         containers=DockerContainers(config.docker.host),
         fingerprints=Fingerprints.of(config),
         address_of=address_of,
+        services=_services(config),
     )
+
+
+def _services(config: Config) -> Services | None:
+    if not config.has_services:
+        return None
+    from ..world.engine import Engine  # noqa: PLC0415  (as below)
+    from ..world.swarm import DockerServices  # noqa: PLC0415  (nothing of it is loaded for other files)
+
+    return DockerServices(Engine(config.docker.host))

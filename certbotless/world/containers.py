@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from ..base.errors import DeployError, DeployWaits, NotActedUpon, printable, reason_of
 from ..base.words import N_, Text
 from ..config.values import Reload
+from .engine import ENGINE_TIMEOUT_S, Engine, load
 from .identity import (
     MOST_ARCHIVE_BYTES,
     Namespace,
@@ -33,8 +34,6 @@ from .identity import (
     root_of_engine,
 )
 
-# docker.socket may start the engine at our call, so give it the time of a start.
-_ENGINE_TIMEOUT_S = 60
 # For a program that makes a service read its files anew, here or in a container.
 PROGRAM_TIMEOUT_S = 60
 # What a program says last is why it failed.
@@ -124,19 +123,25 @@ ACTION_EVENTS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def load() -> Any:
-    """Return the library that talks to the engine; loading it takes 0.1 s, and only a deploy needs it."""
-    import docker  # noqa: PLC0415
-
-    return docker
-
-
 class DockerContainers:
     """The containers of one Docker engine; a program that is run in one has `program_timeout_s`."""
 
     def __init__(self, host: str, program_timeout_s: float = PROGRAM_TIMEOUT_S) -> None:
         self._host = host
         self._program_timeout_s = program_timeout_s
+        self._to_engine = Engine(host)
+
+    @property
+    def _engine(self) -> Any:
+        return self._to_engine.api
+
+    @contextmanager
+    def _engine_errors(self, what: str) -> Iterator[None]:
+        with self._to_engine.errors(what):
+            try:
+                yield
+            except load().errors.NotFound as exc:
+                raise _absent(what) from exc
 
     def find(self, name: str) -> Container:
         with self._engine_errors(name):
@@ -206,14 +211,6 @@ class DockerContainers:
             )
 
     @cached_property
-    def _engine(self) -> Any:
-        class Direct(load().APIClient):  # type: ignore[misc]  # the library has no types
-            # An HTTP_PROXY of the environment is for the Internet. The first request is made in the making.
-            trust_env = property(lambda _: False, lambda _, __: None)
-
-        return Direct(base_url=self._host, timeout=_ENGINE_TIMEOUT_S)
-
-    @cached_property
     def _root(self) -> RootHere:
         """What root in a container is here; as on this machine where the engine, or a proxy, does not say."""
         try:
@@ -262,7 +259,7 @@ class DockerContainers:
             params={"path": path},
             headers={"Accept-Encoding": "identity"},
             stream=True,
-            timeout=_ENGINE_TIMEOUT_S,
+            timeout=ENGINE_TIMEOUT_S,
         )
         with closing(reply):
             found = bytearray()
@@ -272,33 +269,6 @@ class DockerContainers:
                     if len(found) > MOST_ARCHIVE_BYTES:
                         return b""
             return bytes(found)
-
-    @contextmanager
-    def _engine_errors(self, what: str) -> Iterator[None]:
-        import requests  # noqa: PLC0415
-
-        errors = load().errors
-        try:
-            yield
-        except errors.NotFound as exc:
-            raise _absent(what) from exc
-        except errors.APIError as exc:
-            raise DeployError(
-                Text("the Docker engine refused for {!r}: {}", what, printable(exc.explanation))
-            ) from exc
-        except (errors.DockerException, requests.RequestException) as exc:
-            raise DeployError(
-                Text("no Docker engine at {!r}: {}", self._host, printable(reason_of(exc), 200)),
-                hint=Text(
-                    "check that it runs, and that this user may use its socket (group docker); see "
-                    "docker.host"
-                ),
-            ) from exc
-        except (KeyError, TypeError, ValueError, AttributeError) as exc:
-            raise DeployError(
-                Text("the server at {!r} is not a Docker engine ({})", self._host, type(exc).__name__),
-                hint=Text("correct docker.host"),
-            ) from exc
 
 
 def run_command(

@@ -27,7 +27,8 @@ from certbotless.base.locks import ActionLock
 from certbotless.base.times import rfc3339
 from certbotless.config.values import Reload
 from certbotless.model.certificate import LeafFacts, Origin, Published
-from certbotless.model.memory import Acted, Restarting, SiteState
+from certbotless.model.deployed import Acted, Restarting
+from certbotless.model.memory import SiteState
 from certbotless.model.observation import Observation
 from certbotless.state.site import SiteFile
 from certbotless.world.containers import Container

@@ -21,7 +21,7 @@ from support.scenes import (
     failed_with,
 )
 
-from certbotless.model.memory import Trial
+from certbotless.model.deployed import Trial
 from certbotless.world.containers import Container
 
 

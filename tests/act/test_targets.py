@@ -24,7 +24,7 @@ from support.scenes import (
 )
 
 from certbotless.base.times import rfc3339
-from certbotless.model.memory import Acted
+from certbotless.model.deployed import Acted
 from certbotless.world.containers import Container
 
 LABEL = "tls=x"

@@ -18,8 +18,9 @@ from support.scenes import DAY, DIRECTORY, DOMAIN, HOUR, OTHER_DOMAIN, ZONE, Sce
 
 from certbotless.base import saved
 from certbotless.cli.main import main
+from certbotless.model.deployed import Trial
 from certbotless.model.ledger import Entry
-from certbotless.model.memory import Failure, RenewalInfo, Trial, WrittenRecord
+from certbotless.model.memory import Failure, RenewalInfo, WrittenRecord
 from certbotless.model.view import ClientFacts
 from certbotless.notify import outbox
 from certbotless.notify.alerts import Sent, SentProblem

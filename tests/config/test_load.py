@@ -307,14 +307,17 @@ def with_target(target: str) -> str:
 @pytest.mark.parametrize(
     ("target", "text"),
     [
-        ("", "needs one of container, label and command, or only port"),
-        ("port: null", "needs one of container, label and command, or only port"),
-        ("action: none", "needs one of container, label and command, or only port"),
-        ("container: null", "needs one of container, label and command, or only port"),
-        ("container: a, label: b", "needs one of container, label and command, not container and label"),
+        ("", "needs one of container, label, command and service, or only port"),
+        ("port: null", "needs one of container, label, command and service, or only port"),
+        ("action: none", "needs one of container, label, command and service, or only port"),
+        ("container: null", "needs one of container, label, command and service, or only port"),
+        (
+            "container: a, label: b",
+            "needs one of container, label, command and service, not container and label",
+        ),
         (
             "command: [a], label: b, container: c, port: 1",
-            "needs one of container, label and command, not container and label and command",
+            "needs one of container, label, command and service, not container and label and command",
         ),
         ("command: [a]", "a command needs port: a number, host:port, or none"),
         ("command: [a], port: null", "a command needs port: a number, host:port, or none"),
@@ -323,6 +326,45 @@ def with_target(target: str) -> str:
 def test_a_target_is_found_in_one_way(target: str, text: str) -> None:
     (fault,) = faults_of(with_target(target))
     assert fault == f"c.yaml:9:14: sites[0].deploy[0]: {text}"
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ("", ": a service needs port: a number, at which each of its nodes serves"),
+        (", port: none", ".port: a service needs port: a number, at which each of its nodes serves"),
+        (", port: 'a:1'", ".port: a service needs port: a number, at which each of its nodes serves"),
+        (
+            ", port: 1, action: restart",
+            ".action: does not go with service: the update settings of the service say how it restarts",
+        ),
+        (
+            ", port: 1, stop_timeout: 5s",
+            ".stop_timeout: does not go with service: the update settings of the service say how it restarts",
+        ),
+        (", port: 1, timeout: 5s", ".timeout: goes only with command; a container has stop_timeout"),
+        (", port: 1, secrets: {cert: tls.key}", ".secrets: cert and key need different names"),
+        (", port: 1, secrets: {cert: 'a,b'}", ".secrets.cert: 'a,b' is not the name of a file"),
+        (
+            ", port: 1, container: a",
+            ": needs one of container, label, command and service, not container and service",
+        ),
+    ],
+)
+def test_a_service_is_updated_by_its_own_settings(more: str, text: str) -> None:
+    (fault,) = faults_of(with_target(f"service: registry{more}"))
+    assert fault.partition("sites[0].deploy[0]")[2] == text
+
+
+def test_secrets_are_those_of_a_service() -> None:
+    (target,) = (
+        parse(with_target("service: registry, port: 5000, secrets: {cert: /certs/a.pem}")).sites[0].deploy
+    )
+    assert (target.name, target.has_containers, target.reads_by_itself) == ("service:registry", False, False)
+    assert (target.secrets.cert, target.secrets.key) == ("/certs/a.pem", "tls.key")
+    for other in ("container: a", "command: [a], port: 1", "port: 1"):
+        (fault,) = faults_of(with_target(f"{other}, secrets: {{cert: a}}"))
+        assert fault.endswith("sites[0].deploy[0].secrets: goes only with service")
 
 
 def test_a_command_is_its_own_action() -> None:

@@ -113,6 +113,10 @@ def test_a_list_of_cas_is_known_to_the_schema(acme: str, path: str) -> None:
         ({"target": "command: [a]"}, "$.sites[0].deploy[0]"),
         ({"target": "command: [a], port: none, action: restart"}, "$.sites[0].deploy[0]"),
         ({"target": "container: a, port: 1, timeout: 5s"}, "$.sites[0].deploy[0]"),
+        ({"target": "service: a"}, "$.sites[0].deploy[0]"),
+        ({"target": "service: a, port: none"}, "$.sites[0].deploy[0]"),
+        ({"target": "service: a, port: 1, action: restart"}, "$.sites[0].deploy[0]"),
+        ({"target": "container: a, secrets: {cert: a}"}, "$.sites[0].deploy[0]"),
         ({"target": "port: 65536"}, "$.sites[0].deploy[0].port"),
         ({"target": "when: 2:00-5:00"}, "$.sites[0].deploy[0].when"),
         ({"target": "action: {sginal: HUP}"}, "$.sites[0].deploy[0].action"),
@@ -159,6 +163,8 @@ def test_every_key_says_what_it_does(path: str, value: dict[str, Any]) -> None:
 def with_example(path: str, example: object) -> str:
     """Return a good file in which one key has this value."""
     target: dict[str, Any] = {"port": 5000}
+    if "secrets" in path:
+        target |= {"service": "registry", "secrets": {}}
     tree: dict[str, Any] = {
         "acme": {"eab": {"kid": "k", "hmac_key": "m"}},
         "aliyun": {"access_key_id": "a", "access_key_secret": "b"},
@@ -181,7 +187,7 @@ def with_example(path: str, example: object) -> str:
         target["command"] = ["carry"]
     if last == "with_address" and example:
         node["ca"] = "local"
-    if not {"label", "command"} & target.keys():
+    if not {"label", "command", "service"} & target.keys():
         target.setdefault("container", "registry")
     return json.dumps(tree)
 
@@ -215,4 +221,6 @@ def test_every_default_that_the_schema_tells_is_the_models(monkeypatch: pytest.M
             without = json.loads(with_example("parallel", 8))
             if path.endswith("[].timeout"):  # it goes with a command
                 without["sites"][0]["deploy"] = [{"command": ["carry"], "port": 5000}]
+            if "secrets" in path:
+                without["sites"][0]["deploy"] = [{"service": "registry", "port": 5000}]
             assert parse(json.dumps(written)) == parse(json.dumps(without)), path

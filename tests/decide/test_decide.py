@@ -18,9 +18,9 @@ from certbotless.decide import decide as deciding
 from certbotless.decide.decide import decide, without_abandoned
 from certbotless.model.certificate import LeafFacts, Origin, Published
 from certbotless.model.decision import NOTHING_ASKED, Decision, Intent, Step
+from certbotless.model.deployed import Acted
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import (
-    Acted,
     Failure,
     Foreign,
     OrderInFlight,

@@ -40,7 +40,7 @@ HOMES = {
     "cryptography": {"world.acme.keys", "world.local_ca", "world.local_root"},
     # names: only to turn a name into A-labels
     "dns": {"world.dns.hijack", "world.dns.nameservers", "world.dns.query", "base.names"},
-    "docker": {"world.containers"},
+    "docker": {"world.engine"},
     "jinja2": {"report.html"},
     "josepy": {"world.acme.account", "world.acme.connection", "world.acme.issue"},  # acme is made of it
     "prometheus_client": {"report.metrics"},
@@ -61,10 +61,10 @@ HOMES = {
         "notify.apprise_sender",
         "world.acme.connection",
         "world.acme.issue",
-        "world.containers",
         "world.credentials.errors",
         "world.credentials.metadata",
         "world.credentials.rpc",
+        "world.engine",
         "world.http",
     },
     # terminal: where its drawings go; the others: what they draw

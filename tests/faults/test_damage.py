@@ -20,8 +20,9 @@ from support.scenes import DIRECTORY, ZONE, Scene
 from certbotless.base import files
 from certbotless.base.errors import StoreError
 from certbotless.base.log_context import Event
+from certbotless.model.deployed import Acted, Restarting
 from certbotless.model.ledger import Entry
-from certbotless.model.memory import Acted, Restarting, WrittenRecord
+from certbotless.model.memory import WrittenRecord
 from certbotless.state.history import Events
 from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.pair import Store

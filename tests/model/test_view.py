@@ -8,7 +8,7 @@ import pytest
 from support.views import FACTS, IN_WINDOW, NOTHING, NOW, failure, pair, said, site, view
 
 from certbotless.model.decision import Step
-from certbotless.model.memory import Acted
+from certbotless.model.deployed import Acted
 from certbotless.model.view import View
 
 DAY = timedelta(days=1)

@@ -15,7 +15,8 @@ from certbotless.config import load
 from certbotless.config.addresses import AddressRule
 from certbotless.config.settings import Config
 from certbotless.model.certificate import LeafFacts, Origin, Published
-from certbotless.model.memory import SiteState, Trial, WrittenRecord
+from certbotless.model.deployed import Trial
+from certbotless.model.memory import SiteState, WrittenRecord
 from certbotless.model.observation import Observation, endpoints_of, unseen
 from certbotless.model.records import Record
 from certbotless.model.situation import Goal

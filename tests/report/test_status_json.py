@@ -113,8 +113,17 @@ def test_the_object_of_a_site_that_is_well() -> None:
                         "state": "serving",
                         "served_sha256": "ab" * 32,
                         "at": "10.79.40.213:5000",
+                        "service": None,
+                        "node": None,
                     },
-                    {"container": "web", "state": "serving", "served_sha256": "ab" * 32, "at": None},
+                    {
+                        "container": "web",
+                        "state": "serving",
+                        "served_sha256": "ab" * 32,
+                        "at": None,
+                        "service": None,
+                        "node": None,
+                    },
                 ],
                 "client": None,
                 "last_error": None,
@@ -197,7 +206,7 @@ def test_serving_is_said_only_of_what_was_seen(
     site = site_of(view(Step("deploy", said("x"), "registry"), served=served, failures=failures))
     entry, *_ = site["deploy"]
     told = {"container": "registry", "state": state, "served_sha256": leaf or None}
-    assert entry == told | {"at": "10.79.40.213:5000"}
+    assert entry == told | {"at": "10.79.40.213:5000", "service": None, "node": None}
 
 
 @pytest.mark.parametrize(

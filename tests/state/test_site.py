@@ -27,12 +27,11 @@ from certbotless.base.errors import (
 )
 from certbotless.base.times import rfc3339
 from certbotless.base.words import Text, _
+from certbotless.model.deployed import Acted, Restarting
 from certbotless.model.memory import (
-    Acted,
     CaTrouble,
     Failure,
     OrderInFlight,
-    Restarting,
     SavedPair,
     SiteState,
     TxtValue,

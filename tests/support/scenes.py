@@ -36,6 +36,7 @@ from certbotless.world.acme import keys
 from certbotless.world.containers import Container, Containers
 from certbotless.world.dns.nameservers import NameServers
 from certbotless.world.lan.address import AddressSource, address_now
+from certbotless.world.swarm import Services
 from support.fakes import EPOCH, FakeClock, FakeContainers, FakeZone, FakeZones, TlsServer, ZoneServer
 
 ZONE = "sweetlove.test"
@@ -57,6 +58,7 @@ class Scene:
 
     Attributes:
         engine: the containers in memory; `containers` is what the run gets for an engine.
+        services: what the run gets for a Swarm.
         zones: what the run gets for a DNS account.
         address_of: finds the LAN address, where a site has no address of its own.
         domains: the sites of the configuration; `keys` are those of each, but for those in `keys_of`.
@@ -72,6 +74,7 @@ class Scene:
         self.engine = FakeContainers(registry, clock=self.clock)
         self.engine.on_restart = lambda _: self.start()
         self.containers: Containers = self.engine
+        self.services: Services | None = None
         self.zones: Callable[[Clock], Zones] = lambda _: FakeZones(self.zone)
         self.address_of: AddressSource = address_now
         self.domains = [DOMAIN]
@@ -208,7 +211,8 @@ class Scene:
     def edges(self) -> Edges:
         servers = NameServers([self.server.place], self.clock)
         prints = Fingerprints.of(self.config)
-        return Edges(self.clock, servers, self.zones, self.containers, prints, self.address_of)
+        edges = (self.clock, servers, self.zones, self.containers, prints, self.address_of)
+        return Edges(*edges, self.services)
 
     def run(self, intent: Intent = NOTHING_ASKED) -> Outcome:
         """Run for the one site."""

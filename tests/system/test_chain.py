@@ -138,6 +138,8 @@ def test_status_json_is_the_contract(bed: Bed) -> None:
             "state": "serving",
             "served_sha256": bed.published(),
             "at": f"{LAN_ADDRESS}:{bed.registry.port}",
+            "service": None,
+            "node": None,
         }
     ]
     assert site["last_error"] is None

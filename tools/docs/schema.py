@@ -33,7 +33,7 @@ from certbotless.config.settings import (
     LocalCaSettings,
     Site,
 )
-from certbotless.config.targets import KINDS, Target
+from certbotless.config.targets import KINDS, SecretFiles, Target
 from certbotless.config.values import Reload, short
 
 # By the path of a key: what it does, and examples. Of a section that is always there its model says it.
@@ -51,7 +51,10 @@ _SECTIONS: dict[type[Model], str] = {
     LocalCaSettings: "local_ca.",
     Site: "sites[].",
     Target: "sites[].deploy[].",
+    SecretFiles: "sites[].deploy[].secrets.",
 }
+_NONE = {"type": "null"}
+_NO_OTHER = {"timeout": False, "secrets": False, "service": _NONE}
 _IS_LIST = {"type": "array"}
 # What keys say against each other, as far as JSON Schema can tell it.
 _RULES: dict[type[Model], dict[str, Any]] = {
@@ -73,23 +76,33 @@ _RULES: dict[type[Model], dict[str, Any]] = {
     },
     Target: {
         "oneOf": [
-            {"required": ["container"], "properties": {"container": {"type": "string"}, "timeout": False}},
-            {"required": ["label"], "properties": {"label": {"type": "string"}, "timeout": False}},
+            {"required": ["container"], "properties": {"container": {"type": "string"}, **_NO_OTHER}},
+            {"required": ["label"], "properties": {"label": {"type": "string"}, **_NO_OTHER}},
             {
                 "required": ["command", "port"],
                 "properties": {
                     "command": {"type": "array"},
                     "port": {"type": ["integer", "string"]},
-                    "action": False,
+                    **dict.fromkeys(("action", "secrets"), False),
+                    "service": _NONE,
                 },
             },
             {
                 "required": ["port"],
                 "properties": {
-                    **{key: {"type": "null"} for key in KINDS},
+                    **dict.fromkeys(KINDS, _NONE),
                     "port": {"type": ["integer", "string"], "not": {"const": "none"}},
                     "action": {"const": "none"},
-                    **dict.fromkeys(("when", "stop_timeout", "timeout"), False),
+                    **dict.fromkeys(("when", "stop_timeout", "timeout", "secrets"), False),
+                },
+            },
+            {
+                "required": ["service", "port"],
+                "properties": {
+                    **dict.fromkeys(KINDS, _NONE),
+                    "service": {"type": "string"},
+                    "port": {"type": "integer"},
+                    **dict.fromkeys(("action", "stop_timeout", "timeout"), False),
                 },
             },
         ]

@@ -55,7 +55,7 @@ CHECKS = (
     *(N_("A record"), N_("AAAA record"), N_("system resolver"), N_("public resolver"), N_("certificate")),
     *(N_("engine"), N_("container"), N_("command"), N_("mount"), N_("key"), N_("drain"), N_("served")),
     *(N_("trusted"), N_("answer"), N_("local CA"), N_("root"), N_("backup"), N_("credentials")),
-    N_("private"),
+    *(N_("private"), N_("swarm"), N_("service")),
 )
 
 

@@ -3,7 +3,9 @@
 import os
 import stat
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...base.errors import DeployError
 from ...base.words import N_, _
@@ -18,6 +20,9 @@ from ...world.containers import Container, Settings, published_port
 from ...world.tls import served_leaf
 from .elsewhere import Programs, reaches, silence
 from .finding import Case
+
+if TYPE_CHECKING:
+    from .swarm import Swarm
 
 # OpenSSL's numbers (x509_vfy.h) for a name that the certificate lacks, and for one whose time is over.
 _WRONG_NAME, _EXPIRED = 62, 10
@@ -129,6 +134,9 @@ class Targets:
 
     def examine(self, view: View, wanted: Target) -> None:
         """Test a target of a site, and what is served there."""
+        if wanted.service is not None:
+            self._swarm.examine(view, wanted)
+            return
         if not wanted.has_containers:
             if wanted.command and not self._programs.can_run(wanted.argv(view.site.domain)[0]):
                 return
@@ -138,6 +146,12 @@ class Targets:
         elif self._has_engine:
             for container in self._found(wanted):
                 self._container(view, wanted, container)
+
+    @cached_property
+    def _swarm(self) -> "Swarm":
+        from .swarm import Swarm  # noqa: PLC0415  (nothing of it is loaded for other files)
+
+        return Swarm(self._case)
 
     def _found(self, wanted: Target) -> list[Container]:
         case = self._case

@@ -1,0 +1,183 @@
+"""What is to be done at a service of a Docker Swarm, by what is seen of it. Pure.
+
+The Swarm rolls an update out and goes back by itself. This only says when to ask for an update, when to wait,
+and what the end of an update says of a certificate.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from ..base.times import rfc3339
+from ..base.words import N_, Text
+from ..model.deployed import Roll
+from ..model.swarm import NodeSeen, ServiceSeen
+
+# How long a ready node may serve another certificate once an update is over, or its program be at its end.
+PATIENCE = timedelta(seconds=10)
+# Of a silent node whose task runs, as the Swarm says: that one has lost its power it says after 15 s.
+_SILENT_FOR = timedelta(seconds=30)
+# Of a node whose task is about to run: an engine tries to fetch the image first, which takes 20 s in vain.
+_STARTS_WITHIN = timedelta(minutes=1)
+# A roll that takes longer is reported as a failure.
+_LONGEST_ROLL = timedelta(minutes=5)
+# A node is made to begin again at most so often for one certificate, and no sooner than that.
+_MOST_FORCED, _FORCED_APART = 3, timedelta(minutes=10)
+# How long a refused certificate waits for another try; the last one counts for all that follow.
+_REFUSED_FOR = tuple(timedelta(minutes=minutes) for minutes in (1, 10, 100, 24 * 60))
+LOST_HINT = N_("bring node {} back or remove it; use the host network")
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A service at one moment, and what its nodes serve.
+
+    Attributes:
+        wanted: SHA-256 of the published certificate.
+        names_wanted: whether the service names the secrets of that one.
+        leaves: SHA-256 of what each node serves, by its name; empty for no TLS answer.
+        ours: our last update of the service; None for none.
+        steady_for: for how long none of this has changed.
+        failed: what the Swarm says of a program that ended with the wanted secrets; empty for nothing.
+        is_retry: whether a refused certificate is given another try now.
+    """
+
+    service: ServiceSeen
+    wanted: str
+    names_wanted: bool
+    leaves: Mapping[str, str]
+    ours: Roll | None
+    now: datetime
+    steady_for: timedelta = timedelta()
+    failed: str = ""
+    is_retry: bool = False
+
+    @property
+    def live(self) -> list[NodeSeen]:
+        """The nodes that are to serve now."""
+        return [node for node in self.service.nodes if node.is_live]
+
+    @property
+    def wrong(self) -> list[NodeSeen]:
+        """Those that do not serve the wanted certificate."""
+        return [node for node in self.live if self.leaves.get(node.name) != self.wanted]
+
+    @property
+    def our_try(self) -> Roll | None:
+        """Our update to the wanted certificate, as long as it was not seen on every node."""
+        ours = self.ours
+        return ours if ours and ours.sha256 == self.wanted and not ours.is_done else None
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether a node was lost, or came back, since our update: then its end says nothing."""
+        since = self.ours.index if self.ours else 0
+        return any(node.index > since for node in self.service.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What is to be done, and why.
+
+    `done`: nothing. `look`: look again in a moment. `update`: let the service name the wanted secrets.
+    `force`: let its nodes begin again. `put back`: let it name the secrets before; the certificate is
+    refused. `refused`: the Swarm did that already. `waits`: nothing, until the Swarm or an admin has done
+    something. `fails`: nothing; a person should know.
+    """
+
+    kind: Literal["done", "look", "update", "force", "put back", "refused", "waits", "fails"]
+    why: str = ""
+    hint: str = ""
+
+
+DONE, LOOK = Doing("done"), Doing("look")
+
+
+def next_doing(sight: Sight) -> Doing:
+    """Return what is to be done at a service now."""
+    service = sight.service
+    if service.wants == 0:
+        form = N_("the service {!r} is scaled to 0; certbotless does not start it")
+        hint = Text("to start it: docker service scale {}=1", service.name)
+        return Doing("waits", Text(form, service.name), hint)
+    if not sight.live:
+        return Doing("waits", Text("no ready node has a task of the service {!r}", service.name))
+    if not sight.wrong:
+        # Within the time that the Swarm watches the last node for, it may yet go back.
+        return LOOK if service.rolling == "on" else DONE
+    if service.rolling == "on":
+        return _rolling(sight)
+    return _settled(sight) if sight.names_wanted else _other_secrets(sight)
+
+
+def _rolling(sight: Sight) -> Doing:
+    """The Swarm is at it: ours, or that of another one."""
+    service, ours = sight.service, sight.our_try
+    if ours is not None and sight.names_wanted and (strange := _strange(sight, ours)):
+        return strange  # before it reaches the next node
+    since = service.rolling_since or sight.now
+    if sight.now - since < _LONGEST_ROLL:
+        return LOOK
+    node = sight.wrong[0]
+    form = N_("the update of the service {!r} has gone on since {}; node {}: {}")
+    why = node.why or service.why or Text("it does not serve the certificate yet")
+    hint = Text("see: docker service ps {}", service.name)
+    return Doing("fails", Text(form, service.name, rfc3339(since), node.name, why), hint)
+
+
+def _other_secrets(sight: Sight) -> Doing:
+    ours, service = sight.our_try, sight.service
+    if ours is None or not (service.rolling == "back" or ours.is_back):
+        return Doing("update")
+    if sight.is_disturbed:
+        # A power cut says nothing of a certificate.
+        return Doing("update") if sight.steady_for >= PATIENCE else LOOK
+    due_at = ours.at + _REFUSED_FOR[min(max(ours.count, 1), len(_REFUSED_FOR)) - 1]
+    if sight.is_retry or sight.now >= due_at:
+        return Doing("update")
+    form = N_("the service {!r} did not come up with the new secrets: {}")
+    hint = Text("see: docker service ps --no-trunc {}", service.name)
+    return Doing("refused", Text(form, service.name, sight.failed or service.why), hint)
+
+
+def _settled(sight: Sight) -> Doing:
+    """No update goes on, and the service names the wanted secrets, but a node does not serve them."""
+    ours, service, node = sight.our_try, sight.service, sight.wrong[0]
+    if sight.steady_for < max(_patience(each, sight) for each in sight.wrong):
+        return LOOK
+    if ours is not None and ours.before and not sight.is_disturbed:
+        if strange := _strange(sight, ours):
+            return strange
+        if any(each.task == "ended" and not sight.leaves.get(each.name) for each in sight.wrong):
+            form = N_("the service {!r} did not come up with the new secrets: {}")
+            return Doing("put back", Text(form, service.name, sight.failed or node.why))
+    leaf = sight.leaves.get(node.name, "")
+    form = N_("node {} of the service {!r} serves another certificate ({}...)")
+    why = Text(form, node.name, service.name, leaf[:16])
+    if not leaf:
+        why = Text("no TLS answer from node {} of the service {!r}", node.name, service.name)
+        if node.why:
+            why = Text("{}: {}", why, node.why)
+    forced, at = (sight.ours.forced, sight.ours.forced_at) if sight.ours else (0, None)
+    hint = Text(LOST_HINT, node.name)
+    if forced >= _MOST_FORCED:
+        return Doing("fails", why, hint)
+    if at is not None and sight.now < at + _FORCED_APART:
+        return Doing("fails", why, hint)
+    return Doing("force", why)
+
+
+def _strange(sight: Sight, ours: Roll) -> Doing | None:
+    """Return what is due where a node serves neither the wanted certificate nor one from before."""
+    served = {sight.leaves.get(each.name, "") for each in sight.live} - {"", sight.wanted, *ours.leaves}
+    if not served or not ours.before or sight.is_disturbed:
+        return None
+    form = N_("the service {!r} serves another certificate ({}...) from the new secrets")
+    return Doing("put back", Text(form, sight.service.name, min(served)[:16]))
+
+
+def _patience(node: NodeSeen, sight: Sight) -> timedelta:
+    if sight.leaves.get(node.name) or node.task in ("ended", "stuck"):
+        return PATIENCE
+    return _STARTS_WITHIN if node.task == "starts" else _SILENT_FOR

@@ -1,0 +1,176 @@
+"""What is due at a service of a Swarm: each row of the table, as a pure function of what is seen."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.fakes import EPOCH
+
+from certbotless.decide.swarm import Sight, next_doing
+from certbotless.model.deployed import Roll
+from certbotless.model.swarm import NodeSeen, Secret, ServiceSeen
+
+NEW, OLD, OTHER = "b" * 64, "a" * 64, "c" * 64
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+NODES = tuple(NodeSeen(f"node{n}", f"10.79.41.1{n}", "ready", index=5) for n in (1, 2, 3))
+# Our update to NEW, half a minute ago, when the Swarm's history was at 20.
+OURS = Roll(
+    sha256=NEW,
+    at=EPOCH - MINUTE / 2,
+    index=20,
+    before={"tls.pem": ("1", "a"), "tls.key": ("2", "b")},
+    leaves=(OLD,),
+)
+OURS = replace(OURS, count=1)
+
+
+def sight(*leaves: str, **fields: Any) -> Sight:
+    """Three ready nodes that serve these leaves, the last for all others, long after the last change."""
+    seen = (*leaves, *leaves[-1:] * 3)[:3]
+    of_service = {
+        name: fields.pop(name) for name in ("nodes", "rolling", "rolling_since", "wants") if name in fields
+    }
+    service = ServiceSeen(
+        "s1", "registry", 20, {}, {"tls.pem": Secret("1", "a")}, **{"nodes": NODES, **of_service}
+    )
+    given = {"names_wanted": True, "ours": OURS, "steady_for": MINUTE * 5, **fields}
+    served = {node.name: leaf for node, leaf in zip(NODES, seen, strict=True)}
+    return Sight(service, NEW, leaves=served, now=EPOCH, **given)
+
+
+def node(number: int, **fields: Any) -> tuple[NodeSeen, ...]:
+    """The three nodes, one of which is otherwise."""
+    return tuple(replace(each, **fields) if each.name == f"node{number}" else each for each in NODES)
+
+
+def kind(*leaves: str, **fields: Any) -> str:
+    return next_doing(sight(*leaves, **fields)).kind
+
+
+def test_nothing_is_due_where_every_node_serves_it() -> None:
+    """Whatever secrets the service names: an admin may have given it the same certificate."""
+    assert kind(NEW) == "done"
+    assert kind(NEW, names_wanted=False, ours=None) == "done"
+    # The Swarm watches the last node for a while, and may yet go back.
+    assert kind(NEW, rolling="on") == "look"
+
+
+def test_a_service_with_other_secrets_is_updated() -> None:
+    assert kind(OLD, names_wanted=False, ours=None) == "update"
+    assert kind(OLD, names_wanted=False, ours=replace(OURS, sha256=OLD)) == "update"
+    # Another one has put the old file in force since it was seen on every node.
+    assert kind(OLD, names_wanted=False, ours=replace(OURS, is_done=True), rolling="over") == "update"
+    assert kind(OLD, names_wanted=False, ours=replace(OURS, is_done=True), rolling="back") == "update"
+
+
+@pytest.mark.parametrize(
+    ("count", "minutes"), [(0, 1), (1, 1), (2, 10), (3, 100), (4, 24 * 60), (99, 24 * 60)]
+)
+def test_a_certificate_is_refused_that_the_swarm_has_taken_back(count: int, minutes: int) -> None:
+    """It is tried again after 1, 10 and 100 minutes, then daily; no new one is ordered for it."""
+    at = EPOCH - minutes * MINUTE
+    early, due = (replace(OURS, at=each, count=count) for each in (at + SECOND, at))
+    assert kind(OLD, names_wanted=False, rolling="back", ours=early) == "refused"
+    assert kind(OLD, names_wanted=False, rolling="back", ours=due) == "update"
+    assert kind(OLD, names_wanted=False, rolling="back", ours=early, is_retry=True) == "update"
+
+
+def test_the_reason_is_what_the_swarm_says() -> None:
+    failed = "node2: task: non-zero exit (1)"
+    doing = next_doing(sight(OLD, names_wanted=False, rolling="back", failed=failed))
+    assert "node2: task: non-zero exit (1)" in doing.why
+    assert "docker service ps" in doing.hint
+
+
+def test_a_power_cut_says_nothing_of_a_certificate() -> None:
+    """A node that changed after the update was lost, or came back: the update is made again in quiet."""
+    back = {"names_wanted": False, "rolling": "back", "nodes": node(2, index=21)}
+    assert kind(OLD, **back) == "update"
+    assert kind(OLD, **back, steady_for=9 * SECOND) == "look"
+    lost = node(2, index=21, state="down", task=None)
+    assert kind(OLD, **back | {"nodes": lost}) == "update"
+
+
+def test_a_node_that_was_dead_before_excuses_nothing() -> None:
+    dead = node(2, state="down", task=None)
+    assert kind(OLD, names_wanted=False, rolling="back", nodes=dead) == "refused"
+
+
+def test_a_roll_is_waited_for_and_reported_after_five_minutes() -> None:
+    on = {"rolling": "on", "nodes": node(2, why="preparing")}
+    assert kind(OLD, **on, rolling_since=EPOCH - 299 * SECOND) == "look"
+    doing = next_doing(sight(NEW, OLD, **on, rolling_since=EPOCH - 301 * SECOND))
+    assert doing.kind == "fails"
+    assert "node2: preparing" in doing.why
+
+
+@pytest.mark.parametrize("names_wanted", [True, False])
+def test_the_roll_of_another_one_is_left_alone(names_wanted: bool) -> None:
+    assert kind(OTHER, rolling="on", names_wanted=names_wanted, ours=None) == "look"
+
+
+@pytest.mark.parametrize(
+    ("leaf", "task", "seconds"), [(OLD, "runs", 10), ("", "runs", 30), ("", "stuck", 10), ("", "starts", 60)]
+)
+def test_a_ready_node_that_does_not_serve_it_begins_again(leaf: str, task: str, seconds: int) -> None:
+    """One that was lost since, and for which the roll is over."""
+    wrong = {"rolling": "over", "nodes": node(3, task=task, index=21)}
+    assert kind(NEW, NEW, leaf, **wrong, steady_for=(seconds - 1) * SECOND) == "look"
+    assert kind(NEW, NEW, leaf, **wrong, steady_for=seconds * SECOND) == "force"
+
+
+def test_it_begins_again_at_most_three_times_ten_minutes_apart() -> None:
+    def forced(count: int, minutes: int) -> Any:
+        ours = replace(OURS, forced=count, forced_at=EPOCH - minutes * MINUTE)
+        return next_doing(sight(NEW, NEW, "", rolling="over", ours=ours))
+
+    assert forced(1, 9).kind == "fails"
+    assert forced(2, 10).kind == "force"
+    assert forced(3, 60).kind == "fails"
+    assert forced(3, 60).hint == "bring node node3 back or remove it; use the host network"
+
+
+def test_a_third_certificate_is_no_reason_to_begin_again() -> None:
+    """The secrets before are put back, at once and before the next node gets them.
+
+    The old one is a reason: then no task has begun yet.
+    """
+    assert kind(OTHER, OLD, rolling="on", steady_for=timedelta()) == "put back"
+    assert kind(OTHER, OLD, rolling="on", nodes=node(1, index=21)) == "look"
+    assert kind(OTHER, OLD, rolling="on", names_wanted=False) == "look"
+    assert kind(OTHER, rolling="over") == "put back"
+    assert kind(OTHER, OLD, rolling="over") == "put back"
+    assert kind(OLD, rolling="over") == "force"
+    assert kind(OTHER, rolling="over", ours=replace(OURS, before={})) == "force"
+    assert kind(OTHER, rolling="over", nodes=node(1, index=21)) == "force"
+    assert kind(OTHER, rolling="over", ours=replace(OURS, is_done=True)) == "force"
+
+
+def test_a_service_that_stops_at_a_failure_is_put_back_by_us() -> None:
+    """Its admin asked for a pause, or to go on: the Swarm does not go back by itself."""
+    ended = node(1, task="ended", why="task: non-zero exit (1)")
+    doing = next_doing(sight("", OLD, rolling="over", nodes=ended))
+    assert doing.kind == "put back"
+    assert "non-zero exit" in doing.why
+    assert kind("", OLD, rolling="over", nodes=ended, steady_for=9 * SECOND) == "look"
+
+
+def test_what_was_put_back_waits_as_what_the_swarm_took_back() -> None:
+    back = replace(OURS, is_back=True)
+    assert kind(OLD, names_wanted=False, rolling="over", ours=replace(back, at=EPOCH)) == "refused"
+    assert kind(OLD, names_wanted=False, rolling="over", ours=replace(back, at=EPOCH - MINUTE)) == "update"
+
+
+def test_a_node_that_is_down_or_drained_is_no_matter_for_the_others() -> None:
+    assert kind(NEW, NEW, "", nodes=node(3, state="down", task=None)) == "done"
+    assert kind(NEW, NEW, "", nodes=node(3, is_active=False, task=None)) == "done"
+    # A leader that is new does not know of a node yet.
+    assert kind(NEW, NEW, "", nodes=node(3, state="unknown")) == "done"
+
+
+def test_a_service_without_tasks_waits_for_its_admin() -> None:
+    assert kind("", wants=0) == "waits"
+    nobody = tuple(replace(each, task=None) for each in NODES)
+    assert kind("", nodes=nobody) == "waits"
+    assert kind("", nodes=()) == "waits"
