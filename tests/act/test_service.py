@@ -3,6 +3,8 @@
 The manager is in memory; what the nodes serve is served in real TLS.
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -304,3 +306,24 @@ def test_what_its_admin_must_do_is_said(well: Fleet, hurt: Any, state: str, what
     assert outcome.state == state
     assert what in str(outcome.reason) + str(outcome.failure)
     assert well.swarm.updates == []
+
+
+@pytest.mark.process
+def test_nothing_of_it_is_loaded_for_a_file_without_a_service() -> None:
+    """Neither where the edges are built, nor with all that a run and a daemon load."""
+    script = """
+import sys
+from certbotless.act import certificate, deploy, run
+from certbotless.base.clock import SystemClock
+from certbotless.cli import main, status
+from certbotless.cli.doctor import service
+from certbotless.config import load
+from certbotless.service import daemon, oneshot, wiring
+from certbotless.world.lan.address import address_now
+raw = b"sites: [{domain: nas.lan, ca: local, deploy: [{container: web, port: 443}]}]"
+wiring.build(load.parse(raw, "c.yaml"), SystemClock(), address_now)
+ours = [name for name in sys.modules if name.startswith("certbotless.")]
+print(*[name for name in ours if "swarm" in name or name == "certbotless.act.service"])
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout == "\n"
