@@ -85,6 +85,10 @@ class MetadataService:
         self._listener.stop()
         subprocess.run(["ip", "address", "delete", f"{ADDRESS}/32", "dev", "lo"], check=True)
 
+    def forget(self) -> None:
+        """Give another key from now on."""
+        self._keys.clear()
+
     def answer(self, method: str, path: str, headers: Any) -> tuple[int, bytes]:
         """Return the status and the body for a request."""
         token = headers.get("X-aliyun-ecs-metadata-token", "")

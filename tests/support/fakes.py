@@ -305,7 +305,7 @@ class _Handler(BaseHTTPRequestHandler):
             with suppress(ConnectionError):  # a client that has read enough
                 self.wfile.write(reply.body)
 
-    do_GET = do_POST = do_HEAD = _serve
+    do_GET = do_POST = do_PUT = do_HEAD = _serve
 
     def log_message(self, format: str, *args: Any) -> None:
         """Write nothing: `HttpServer.requests` has it all."""

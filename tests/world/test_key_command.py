@@ -160,6 +160,7 @@ def test_words_on_its_standard_error_are_no_matter(program: Callable[[str], list
     ("lines", "told"),
     [
         ("exit 3", "the command 'KEY' ended with 3; run it by hand as user root"),
+        ("kill -9 $$", "the command 'KEY' was ended by the signal 9; run it by hand as user root"),
         ("echo 'permission denied' >&2; exit 1", "the command 'KEY' ended with 1: permission denied; run it"),
         (":", "the command 'KEY' printed no JSON object; run it by hand as user root; all other"),
         (prints("[1]"), "the command 'KEY' printed no JSON object;"),
@@ -208,6 +209,18 @@ def test_one_that_does_not_end_is_ended_with_all_that_it_started(
     assert "the command 'KEY' did not end in 1 s: waiting for a pin; run it" in fault_of(argv)
     pid = int((tmp_path / "pid").read_text())
     wait_until(lambda: not is_running(pid), "what it started has ended")
+
+
+@pytest.mark.row(115)
+def test_words_without_end_are_read_until_the_time_is_over(
+    program: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of them are kept, and no more."""
+    monkeypatch.setattr(command, "TIMEOUT_S", 0.3)
+    told = fault_of(program("exec yes no >&2"))
+    assert "the command 'KEY' did not end in 0.3 s: " in told
+    assert told.endswith("no\\nno; run it by hand as user root")
+    assert len(told) < 600
 
 
 def test_a_stop_ends_it(program: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,30 +1,58 @@
 """The keys of an ECS instance's role: by the stand-in at the service's own address, as each mode of it."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
+import requests
 from support.alidns import KEY_ID, SECRET, ZONE
-from support.fakes import FakeClock, HttpServer, Reply
+from support.fakes import FakeClock, HttpServer, Reply, Request
 
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import CertbotlessError, DnsUnavailable, KeyRefused
 from certbotless.sandbox.alidns import AlidnsEmulator
 from certbotless.sandbox.metadata import MetadataService
 from certbotless.world.credentials import metadata
+from certbotless.world.credentials.fetched import FetchedKey
 from certbotless.world.credentials.metadata import key_from
 
 pytestmark = pytest.mark.process
 
 PATHS = ["/latest/api/token", "/latest/meta-data/ram/security-credentials/"]
+GIVEN = {
+    "Code": "Success",
+    "AccessKeyId": "STS.NTplanted",
+    "AccessKeySecret": "planted/of+the=secret",
+    "SecurityToken": "CAISplanted",
+    "Expiration": "2199-12-31T23:59:59Z",
+}
+# By our clock, and not by one of long ago.
+ENDED = GIVEN | {"Expiration": "2020-01-02T03:04:05Z"}
 
 
 @pytest.fixture(scope="module")
 def dns() -> Iterator[AlidnsEmulator]:
     with AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=SECRET) as dns:
         yield dns
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[HttpServer]:
+    with HttpServer(lambda request: Reply(200, b"{}")) as proxy:
+        yield proxy
+
+
+@pytest.fixture(autouse=True)
+def unused(proxy: HttpServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In each test the environment has a proxy, and nothing is asked through it."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setitem(os.environ, name, proxy.url)
+    yield
+    assert proxy.requests == []
 
 
 @pytest.fixture
@@ -61,12 +89,11 @@ def test_a_key_comes_by_three_requests_or_two_each_but_the_first_with_a_token(
 
 
 @pytest.mark.row(116)
-def test_nothing_is_asked_through_a_proxy(service: MetadataService, monkeypatch: pytest.MonkeyPatch) -> None:
-    with HttpServer(lambda request: Reply(200, b"{}")) as proxy:
-        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-            monkeypatch.setitem(os.environ, name, proxy.url)
-        key_from("", SystemClock())
-        assert proxy.requests == []
+def test_the_proxy_of_the_environment_would_be_used(proxy: HttpServer) -> None:
+    """By a session of another kind, so that its silence in the other tests means something."""
+    requests.get(f"http://{metadata.HOST}/", timeout=10)
+    assert [request.path for request in proxy.requests] == [f"http://{metadata.HOST}/"]
+    proxy.requests.clear()
 
 
 def test_a_service_that_also_answers_without_a_token_is_asked_with_one(service: MetadataService) -> None:
@@ -135,8 +162,8 @@ def test_what_a_person_must_change_is_told_in_one_line(
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("half", "its Code is 'None'"),
-        ("page", "its Code is 'None'"),
+        ("half", "its answer is no JSON object"),
+        ("page", "its answer is no JSON object"),
         ("code", "its Code is 'Failed'"),
         ("redirect", "it redirects to 'http://100.100.100.200/elsewhere'"),
         ("large", "its answer is longer than 65536 bytes"),
@@ -199,3 +226,76 @@ def test_a_key_that_has_ended_is_none_and_one_that_ends_soon_is(
         assert key_from("", SystemClock()).token
     else:
         assert "gives a key that ended at" in fault_of()
+
+
+# --- in the middle of a run ---------------------------------------------------------------------------------
+
+
+@pytest.mark.row(114)
+def test_a_role_that_is_taken_away_leaves_its_key_until_the_end_of_that(service: MetadataService) -> None:
+    """Then it is told as a role that is not there. One that is attached again gives keys at once."""
+    service.lives_s = 600
+    clock = FakeClock(SystemClock().now())
+    kept = FetchedKey(lambda: key_from("", clock), clock, "", lambda key: None)
+    first = kept.key()
+    service.roles = []
+    clock.advance(9 * 60)
+    assert kept.key() is first
+    clock.advance(2 * 60)
+    with pytest.raises(KeyRefused, match="the instance has no RAM role; attach a RAM role"):
+        kept.key()
+    service.roles = ["certbotless"]
+    service.forget()
+    clock.advance(15)
+    assert kept.key().id != first.id
+
+
+# --- what lies ----------------------------------------------------------------------------------------------
+
+LIES: dict[str, dict[str, Any]] = {
+    "a token with the end of a line": {"token": b"abc\r\nX-Evil: 1"},
+    "a token of nothing": {"token": b""},
+    "an endless token": {"token": b"a" * 5000},
+    "a role that leads elsewhere": {"role": b"../../../user-data"},
+    "a role with the end of a line": {"role": b"a\r\nHost: evil"},
+    "many roles": {"role": b"\n".join(b"role-%d" % number for number in range(5000))},
+    "deep lists": {"key": b"[" * 60_000},
+    "an endless number": {"key": b"9" * 60_000},
+    "a list": {"key": b"[]"},
+    "no text": {"key": b"\xff\xfe\x00{"},
+    "control characters": {"key": json.dumps({"Code": "\x1b[2J\r\nERROR forged\u202e"}).encode()},
+    "parts that are no text": {"key": json.dumps(GIVEN | {"AccessKeyId": {"a": 1}}).encode()},
+    "a header in a part": {"key": json.dumps(GIVEN | {"SecurityToken": "a\r\nX: 1"}).encode()},
+    "no token of the key": {"key": json.dumps(GIVEN | {"SecurityToken": ""}).encode()},
+    "an end that is no time": {
+        "key": json.dumps(GIVEN | {"Expiration": "9999-12-31T23:59:59-23:59"}).encode()
+    },
+    "an end that is a number": {"key": json.dumps(GIVEN | {"Expiration": 1e308}).encode()},
+    "a date of long ago": {"date": "Mon, 01 Jan 0001 00:00:00 GMT", "key": json.dumps(ENDED).encode()},
+    "a date to come": {"date": "Fri, 31 Dec 9999 23:59:59 GMT"},
+    "a date that is none": {"date": "Fri, 99 Foo 99999 99:99:99 +99999999999999", "key": b"{}"},
+}
+
+
+@pytest.mark.row(116)
+@pytest.mark.parametrize("lie", LIES)
+def test_what_lies_is_told_in_one_line(lie: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but our requests reaches it, and nothing of it reaches a terminal."""
+    honest = {"token": b"t", "role": b"certbotless", "key": json.dumps(GIVEN).encode(), "date": ""}
+    said = honest | LIES[lie]
+
+    def answer(request: Request) -> Reply:
+        part = "token" if request.method == "PUT" else "role" if request.path.endswith("/") else "key"
+        return Reply(200, said[part], {"Date": said["date"]})
+
+    monkeypatch.setattr(metadata, "TOTAL_S", 0.5)
+    with HttpServer(answer) as liar:
+        monkeypatch.setattr(metadata, "HOST", liar.url.removeprefix("http://"))
+        if lie == "a date of long ago":
+            assert key_from("", SystemClock()).id == GIVEN["AccessKeyId"]
+            return
+        told = fault_of(kind=CertbotlessError)
+        assert {request.path for request in liar.requests} <= {*PATHS, f"{PATHS[1]}certbotless"}
+    assert told.isprintable()
+    assert len(told) < 600
+    assert GIVEN["AccessKeySecret"] not in told

@@ -173,7 +173,9 @@ def test_the_name_of_a_session_is_one_that_the_service_takes(host: str, name: st
 
 
 def test_a_role_that_trusts_another_and_one_that_is_not_there_are_told(dns: AlidnsEmulator) -> None:
-    cure = "; let its trust policy name this user, and grant the user sts:AssumeRole on it"
+    cure = (
+        "; let its trust policy name this user, and grant the user sts:AssumeRole on it (docs/ram-policy.md)"
+    )
     dns.sts.roles["certbotless"] = Role(is_trusted=False)
     told = fault_of(assumed(dns))
     assert told.startswith(f"may not assume {ARN}: AssumeRole refused with NoPermission (")
@@ -186,7 +188,9 @@ def test_a_role_that_trusts_another_and_one_that_is_not_there_are_told(dns: Alid
 
 def test_the_key_of_the_account_itself_assumes_no_role(dns: AlidnsEmulator) -> None:
     dns.sts.is_root = True
-    assert "Roles may not be assumed by root accounts." in fault_of(assumed(dns))
+    told = fault_of(assumed(dns))
+    assert "Roles may not be assumed by root accounts." in told
+    assert told.endswith("; use the key of a RAM user: that of the account itself can assume no role")
 
 
 def test_a_clock_that_is_off_and_a_key_that_is_wrong_are_told_as_by_the_api(dns: AlidnsEmulator) -> None:

@@ -139,6 +139,8 @@ class _Output:
                 if len(self.printed) > MOST_BYTES:
                     return Text("printed more than {} KiB", MOST_BYTES // 1024)
                 if code is not None and not ready:
+                    if code < 0:
+                        return Text("was ended by the signal {}", -code)
                     return Text("ended with {}", code) if code else ""
                 now_s = clock.monotonic()
                 if now_s - begun_s >= TIMEOUT_S:

@@ -81,6 +81,8 @@ class _Service:
         if answer.status_code == 404:
             raise KeyRefused(Text("the instance has no RAM role {}", role), hint=_ATTACH)
         found = object_in(self._text(answer).encode())
+        if not found:
+            raise _no_answer(Text("its answer is no JSON object"))
         if found.get("Code") != "Success":
             raise _no_answer(Text("its Code is {!r}", printable(found.get("Code"), 40)))
         if not found.get("SecurityToken"):

@@ -29,6 +29,8 @@ _PATIENCE_S = 5
 LIFE_S = 900
 # The service's rule for the name of a session, which its log of actions shows.
 _MOST_NAME, _NOT_IN_NAME = 64, re.compile(r"[^A-Za-z0-9.@_-]")
+# In its words, where the key is that of the account itself (OSS, "common errors of STS").
+_OF_THE_ACCOUNT = "root accounts"
 # Of the refusals that are about the role, and not about the key that asks.
 _ABOUT_ROLE = ("NoPermission", "EntityNotExist.Role")
 
@@ -52,6 +54,11 @@ class Identity:
 
     account: str
     arn: str
+
+    @property
+    def is_of_account(self) -> bool:
+        """Whether it is the key of the account itself, and not that of a user or a role."""
+        return self.arn == f"acs:ram::{self.account}:root"
 
 
 class Sts:
@@ -95,7 +102,12 @@ class Sts:
         except ApiRefusal as exc:
             if exc.code in _ABOUT_ROLE:
                 text = Text("may not assume {}: {}", role.arn, exc.message)
-                hint = Text("let its trust policy name this user, and grant the user sts:AssumeRole on it")
+                hint = Text(
+                    "let its trust policy name this user, and grant the user sts:AssumeRole on it "
+                    "(docs/ram-policy.md)"
+                )
+                if _OF_THE_ACCOUNT in exc.said:
+                    hint = Text("use the key of a RAM user: that of the account itself can assume no role")
                 raise KeyRefused(text, hint=hint) from exc
             raise KeyRefused(exc.message, hint=exc.hint) from exc
         found = reply.get("Credentials")
