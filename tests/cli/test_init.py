@@ -555,6 +555,15 @@ def test_a_key_without_its_policy_gets_the_policy_with_the_digits_of_its_account
     assert f'"acs:alidns:*:{account}:domain/sweetlove.top"' in said
 
 
+def test_a_key_of_the_account_itself_is_named_and_taken(file: Path) -> None:
+    account = "1234567890123456"
+    tried = Tried("sweetlove.top", account=account, is_of_account=True)
+    is_good, said = World(tried=[tried]).run(file, keys())
+    assert is_good
+    assert "It is the key of the account itself, which no policy limits." in said
+    assert f'"acs:alidns:*:{account}:domain/sweetlove.top"' in said
+
+
 @pytest.mark.parametrize("zones", [["sweetlove.top"], ["example.com"]])
 def test_the_test_is_made_by_the_first_calls_of_doctor(zones: list[str]) -> None:
     with AlidnsEmulator(zones, access_key_id=KEY_ID, access_key_secret=CANARY) as emulator:

@@ -46,11 +46,17 @@ def examine(case: Case, access: ApiAccess) -> None:
     until = _("valid until {}").format(moment(key.ends_at)) if key.ends_at else _("valid until it is deleted")
     if key.ends_at is None and key.token is not None:
         until = _("temporary")
-    case.ok("credentials", about, _("{}; it is that of {}").format(until, identity.arn))
+    if not identity.is_of_account:
+        case.ok("credentials", about, _("{}; it is that of {}").format(until, identity.arn))
+        return
+    case.lacking.update(case.zones.values())
+    text = _("{}; it is that of the account itself ({}), which no policy limits")
+    cure = _("create a RAM user with the policy that doctor prints at its end, and use its key")
+    case.warn("credentials", about, text.format(until, identity.account), cure)
 
 
 def policy(case: Case) -> str:
-    """Return the policy that the key lacks, with the digits of its account if known; empty for none."""
+    """Return the policy that the key lacks, or another key needs; with the digits of its account if known."""
     if not case.lacking:
         return ""
     if case.digits:

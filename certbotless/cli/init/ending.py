@@ -30,6 +30,7 @@ def finish(
     say = questions.say
     if not questions.are_asked and not answers.is_local:
         say(policy_text(answers.zone or likely_zone(answers.domain)))
+        say(_("If the key lacks it, certbotless doctor prints it with the digits."))
     by_hand = _by_hand(answers, made)
     is_read = outside.service_file() == path
     question = _("\nTry it now with the CA's test server (it changes no file and restarts nothing)?")

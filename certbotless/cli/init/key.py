@@ -16,7 +16,7 @@ from ...config.settings import Aliyun
 from ...world.credentials.access import ApiAccess
 from ...world.credentials.access import Key as ApiKey
 from ...world.credentials.errors import ApiRefusal
-from ...world.credentials.sts import whose
+from ...world.credentials.sts import Identity, whose
 from ...world.dns import ram_policy
 from ...world.dns.alidns import AlidnsAccount
 from ...world.dns.alidns_errors import NOT_ALLOWED
@@ -63,11 +63,13 @@ class Tried:
         zone: the zone whose records the key may read.
         error: why not; None for a key that works.
         account: the 16 digits of the account, where an answer has them.
+        is_of_account: whether the key is not that of a RAM user.
     """
 
     zone: str = ""
     error: CertbotlessError | None = None
     account: str = ""
+    is_of_account: bool = False
 
 
 # Tests a key for a domain.
@@ -75,7 +77,7 @@ Try = Callable[[Key, str], Tried]
 
 
 def try_key(key: Key, domain: str) -> Tried:
-    """Find the zone of the domain and read the records of its name: nothing is changed."""
+    """Find the zone of the domain, read the records of its name, and ask whose it is: nothing is changed."""
     accounts = [""]
     try:
         account = AlidnsAccount(
@@ -84,17 +86,18 @@ def try_key(key: Key, domain: str) -> Tried:
         zone = key.zone or account.find(domain)
         account.open(zone).records(domain)
     except (DnsError, SecretUnreadable) as exc:
-        return Tried(error=exc, account=max(accounts) or _digits(key, exc))
-    return Tried(zone, account=max(accounts))
+        if _is_about_zone(exc) and not max(accounts):
+            accounts.append(_identity(key).account)
+        return Tried(error=exc, account=max(accounts))
+    identity = _identity(key)
+    return Tried(zone, account=identity.account, is_of_account=identity.is_of_account)
 
 
-def _digits(key: Key, error: CertbotlessError) -> str:
-    """Return the 16 digits of the account where the key lacks a right; empty where STS is not to be asked."""
-    if not _is_about_zone(error):
-        return ""
+def _identity(key: Key) -> Identity:
+    """Return whose the key is; one without an account where STS does not say it."""
     with suppress(DnsError):
-        return whose(key.aliyun, key.access().source, SystemClock()).account
-    return ""
+        return whose(key.aliyun, key.access().source, SystemClock())
+    return Identity("", "")
 
 
 def ask(questions: Questions, path: Path, domain: str, try_key: Try) -> tuple[Key, str]:
@@ -110,12 +113,17 @@ def ask(questions: Questions, path: Path, domain: str, try_key: Try) -> tuple[Ke
     endpoint = questions.option("endpoint", or_none(check(Aliyun, "endpoint")), "")
     if questions.are_asked and not (questions.has(_ID) and questions.has(_SECRET)):
         questions.say(policy_text(zone or likely_zone(domain)))
+        questions.say(_("Or type the key first: if it has no policy yet, this comes again with the digits."))
     key = Key(*_first(questions, path), zone, endpoint)
     while questions.are_asked:
         _say_masked(questions, key)
         tried = try_key(key, domain)
         if tried.error is None:
             questions.say(_("  the key works, {} found").format(tried.zone))
+            if tried.is_of_account:
+                questions.say(_("  It is the key of the account itself, which no policy limits."))
+                questions.say(_("  The key of a RAM user with this policy is safer:"))
+                questions.say(ram_policy.document(tried.zone, account=tried.account))
             return key, tried.zone
         _say_fault(questions, tried, zone=key.zone or likely_zone(domain))
         again = _again(questions, path, domain, key, tried.error)
