@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,31 @@ def test_a_profile_or_a_file_that_is_not_there_is_told(file: Path) -> None:
     assert fault_of(file).startswith("cannot read the profiles 'FILE': No such file or directory; make it")
 
 
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (os.mkfifo, "it is a named pipe"),
+        (os.mkdir, "it is a directory"),
+        (lambda file: Path(file).write_bytes(b" " * (64 * 1024 + 1)), "it is larger than 65536 bytes"),
+        (lambda file: Path(file).symlink_to(file), "it is a symbolic link"),
+        (lambda file: Path(file).symlink_to("/dev/zero"), "it is a device"),
+        (lambda file: Path(file).symlink_to("nowhere"), "No such file or directory"),
+    ],
+    ids=["a pipe", "a directory", "much", "a loop of links", "a device", "a link to nowhere"],
+)
+def test_what_is_no_plain_file_is_told_at_once(file: Path, make: Callable[[Path], object], told: str) -> None:
+    file.unlink()
+    make(file)
+    assert fault_of(file).startswith(f"cannot read the profiles 'FILE': {told}; ")
+
+
+def test_a_link_is_followed_as_that_of_a_secret_is(file: Path, tmp_path: Path) -> None:
+    save(file, {"name": "default", **KEY})
+    link = tmp_path / "link.json"
+    link.symlink_to(file)
+    assert json.loads(read(link))[1] == "LTAIplanted"
+
+
 def test_its_file_is_watched_as_that_of_a_secret(file: Path) -> None:
     """A mode that others can read is warned of, and another key is another digest."""
     save(file, {"name": "default", **KEY})
@@ -286,6 +312,10 @@ def test_its_file_is_watched_as_that_of_a_secret(file: Path) -> None:
     file.chmod(0o644)
     [warning] = [w for w in checks.warnings(config) if "aliyun" in w]
     assert warning == f"aliyun.credentials: '{file}' has mode 0644, open to others: chmod 600"
+    file.chmod(0o600)
+    os.chown(file, 65533, -1)
+    [warning] = [w for w in checks.warnings(config) if "aliyun" in w]
+    assert warning.endswith("belongs to another user (uid 65533), who may change it: chown it")
     before = digest(config)
     save(file, {"name": "default", **KEY, "region_id": "cn-hangzhou"})
     assert digest(config) == before

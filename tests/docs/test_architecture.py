@@ -296,6 +296,12 @@ def test_what_is_light_stays_light_when_it_runs() -> None:
     assert set().union(*map(libraries_of, LIGHT)) & HEAVY == set()
 
 
+def test_the_daemon_has_no_way_to_a_key() -> None:
+    """Runs, one-shot commands and `doctor` fetch one: a source that is away is no reason to check less."""
+    assert {module for module in LIGHT if module.startswith("world.credentials")} == set()
+    assert {"world.credentials.sources", "world.credentials.metadata"} <= led_to("service.wiring")
+
+
 # --- other rules --------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,27 +65,58 @@ def assert_is_well(bed: Bed) -> None:
     bed.assert_no_txt()
 
 
+# What the API is asked for a first certificate, for a renewal, and for another address.
+FIRST = ["DescribeSubDomainRecords", "AddDomainRecord", "AddDomainRecord", "DeleteDomainRecord"]
+RENEWAL = ["AddDomainRecord", "DeleteDomainRecord"]
+ANOTHER_ADDRESS = ["DescribeSubDomainRecords", "UpdateDomainRecord"]
+
+
+def assert_each_run_asks(bed: Bed, asked: Callable[[], int], more: int) -> None:
+    """The API is asked as for a key of the file; the source of keys so much `more` in each run that asks it.
+
+    Args:
+        asked: returns how often the source was asked so far.
+    """
+    bed.ok("--once")
+    assert [call.action for call in bed.dns.calls] == FIRST
+    assert asked() == more
+    assert_is_well(bed)
+    renew(bed)
+    assert [call.action for call in bed.dns.calls[4:]] == RENEWAL
+    bed.config["sites"][0]["address"] = "10.79.40.7"
+    bed.ok("--once")
+    assert [call.action for call in bed.dns.calls[6:]] == ANOTHER_ADDRESS
+    assert asked() == 3 * more
+    for command in (["--once"], ["plan"], ["check"], ["status"], ["status", "--json"]):
+        bed.ok(*command)
+    assert (len(bed.dns.calls), asked()) == (8, 3 * more)
+    assert {call.code for call in bed.dns.calls} == {"OK"}
+
+
+def test_a_key_of_the_file_costs_no_request_more(bare: Bed) -> None:
+    """Neither of the metadata service, nor of STS."""
+    bare.config["aliyun"]["sts_endpoint"] = bare.dns.endpoint
+    with MetadataService(bare.dns.sts, "certbotless") as service:
+        assert_each_run_asks(bare, lambda: len(service.asked), 0)
+
+
 def test_a_program_gives_one_key_for_a_whole_run(broker: Broker, bare: Bed) -> None:
-    bare.ok("--once")
-    assert broker.given == 1
-    renew(bare)
-    assert broker.given == 2
-    assert_is_well(bare)
-    assert {call.code for call in bare.dns.calls} == {"OK"}
-    bare.ok("--once")
-    assert broker.given == 2  # nothing was due
+    """No part of it is in the environment of a command, or of the run that has started it."""
+    seen = bare.home / "seen"
+    script = f"(env; cat /proc/$PPID/environ /proc/$PPID/cmdline) >>{seen}"
+    bare.config["sites"][0]["deploy"] = [{"command": ["sh", "-c", script], "port": "none"}]
+    assert_each_run_asks(bare, lambda: broker.given, 1)
+    text = seen.read_text()
+    assert "PATH=" in text
+    given = [part for key in bare.dns.sts.issued for part in (key.id, key.secret, key.token)]
+    assert len(given) == 9
+    assert [part for part in given if part in text] == []
 
 
 def test_an_instance_needs_no_key_at_all(instance: MetadataService, bare: Bed) -> None:
     """Three requests a run, the first of them for a token, which the others have."""
-    bare.ok("--once")
-    assert_is_well(bare)
-    assert [asked.token for asked in instance.asked] == [False, True, True]
-    renew(bare)
-    assert len(instance.asked) == 6
-    bare.ok("--once")
-    assert len(instance.asked) == 6
-    assert {call.code for call in bare.dns.calls} == {"OK"}
+    assert_each_run_asks(bare, lambda: len(instance.asked), 3)
+    assert [asked.token for asked in instance.asked] == 3 * [False, True, True]
 
 
 @pytest.mark.page("docs/credentials.md", "metadata firewall")
@@ -190,6 +221,16 @@ def test_doctor_prints_the_policy_that_the_key_lacks_with_the_digits_of_the_acco
     assert "the AccessKey may DescribeSubDomainRecords, AddDomainRecord, UpdateDomainRecord" in said
 
 
+def test_doctor_warns_of_the_key_of_the_account_itself(bare: Bed) -> None:
+    """And prints the policy for the user that is to be made."""
+    bare.config["aliyun"]["sts_endpoint"] = bare.dns.endpoint
+    bare.dns.sts.is_root = True
+    said = bare.run("doctor").stdout
+    whose = f"it is that of the account itself ({ACCOUNT_ID}), which no policy limits; fix: create a RAM user"
+    assert f"warn  credentials aliyun.access_key_id: valid until it is deleted; {whose}" in said
+    assert f'"acs:alidns:*:{ACCOUNT_ID}:domain/{ZONE}"' in said.partition("needs this policy:\n")[2]
+
+
 def test_doctor_warns_of_a_key_whose_file_is_old(bare: Bed) -> None:
     secret = bare.home / "secret"
     write_secret(secret, KEY_SECRET)
@@ -224,6 +265,10 @@ def test_init_prints_the_policy_with_the_digits_that_sts_says(
         assert isinstance(tried.error, ZoneNotFound)
         assert tried.account == ACCOUNT_ID
         assert [call.action for call in dns.calls][-1] == "GetCallerIdentity"
+        works = try_key(Key(KEY_ID, KEY_SECRET), f"registry.{ZONE}")
+        assert (works.zone, works.account, works.is_of_account) == (ZONE, ACCOUNT_ID, False)
+        dns.sts.is_root = True
+        assert try_key(Key(KEY_ID, KEY_SECRET), f"registry.{ZONE}").is_of_account
         # A key that is wrong is not shown to anybody else.
         wrong = try_key(Key(KEY_ID, "another"), "registry.example.com")
         assert (wrong.account, dns.calls[-1].code) == ("", "SignatureDoesNotMatch")

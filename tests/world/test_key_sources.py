@@ -100,3 +100,22 @@ def test_a_profile_that_cannot_be_used_is_told_before_anything_else(
     with pytest.raises(SecretUnreadable, match="has the mode 'OIDC'"):
         account(dns, **profile(tmp_path, "OIDC"))
     assert dns.calls == []
+
+
+def test_a_program_gets_no_secret_of_the_file_by_its_environment(
+    dns: AlidnsEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a variable that the file names, nor the way to the credentials of systemd."""
+    seen, program = tmp_path / "seen", tmp_path / "aliyun-key"
+    printed = json.dumps({"AccessKeyId": KEY_ID, "AccessKeySecret": SECRET})
+    program.write_text(f"#!/bin/sh\nenv >{seen}\necho '{printed}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("RECEIVER", "json://planted.example.com")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "planted"))
+    aliyun = {"credentials": {"command": [str(program)]}}
+    config = parse(
+        json.dumps({"aliyun": aliyun, "notify": ["${RECEIVER}"], "sites": [{"domain": f"a.{ZONE}"}]})
+    )
+    assert way_to_dns(config, SystemClock()).source.key() == Key(KEY_ID, SECRET)
+    assert "PATH=" in seen.read_text()
+    assert "planted" not in seen.read_text()
