@@ -162,8 +162,8 @@ def test_what_a_person_must_change_is_told_in_one_line(
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("half", "its answer is no JSON object"),
-        ("page", "its answer is no JSON object"),
+        ("half", "its answer is not a JSON object"),
+        ("page", "its answer is not a JSON object"),
         ("code", "its Code is 'Failed'"),
         ("redirect", "it redirects to 'http://100.100.100.200/elsewhere'"),
         ("large", "its answer is longer than 65536 bytes"),

@@ -82,7 +82,7 @@ class _Service:
             raise KeyRefused(Text("the instance has no RAM role {}", role), hint=_ATTACH)
         found = object_in(self._text(answer).encode())
         if not found:
-            raise _no_answer(Text("its answer is no JSON object"))
+            raise _no_answer(Text("its answer is not a JSON object"))
         if found.get("Code") != "Success":
             raise _no_answer(Text("its Code is {!r}", printable(found.get("Code"), 40)))
         if not found.get("SecurityToken"):
