@@ -157,8 +157,11 @@ class Pace:
 
     @property
     def left_s(self) -> float:
-        """Seconds until the deadline, never negative."""
-        return max(self._timeout_s - self.waited_s, 0)
+        """Seconds until the deadline, never negative; less than a microsecond is none.
+
+        A sum of floats may miss the deadline by its last bit, which no sleep of a test's clock makes good.
+        """
+        return max(round(self._timeout_s - self.waited_s, 6), 0)
 
     @property
     def expired(self) -> bool:

@@ -138,3 +138,16 @@ def test_a_pace_starts_fast_and_notices_at_most_its_share_late() -> None:
     assert clock.sleeps[0] == 0.1
     assert max(clock.sleeps) == 5
     assert len(clock.sleeps) < 200
+
+
+@pytest.mark.parametrize("start_s", [0, 458.1, 725.85])
+def test_a_deadline_is_reached_wherever_the_clock_began(start_s: float) -> None:
+    """Sums of floats may miss it by their last bit."""
+    clock = FakeClock()
+    clock.advance(start_s)
+    pace = Pace(clock, 600, first_s=0.2, most_s=10)
+    for _ in range(200):
+        if pace.expired:
+            return
+        pace.wait()
+    pytest.fail(f"{pace.left_s} s are left")
