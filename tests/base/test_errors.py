@@ -40,9 +40,10 @@ CertbotlessError
     OrderTimeout *
   StoreError
   DeployError *
+    NotActedUpon *
     CertificateRefused *
     DeployWaits *
-    NotActedUpon *
+      SwarmWaits *
   NotifyError *
 """
 
