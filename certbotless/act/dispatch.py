@@ -48,7 +48,7 @@ def take(step: Step, seen: Observation, ctx: SiteContext, later: Sequence[Step] 
     """
     domain = ctx.site.domain
     # An optional step is logged as a detail: neither the progress nor the attempt log has it.
-    is_optional = step.action in ("list", "renewal-info", "note", "verify", "watch")
+    is_optional = step.action in ("list", "renewal-info", "note", "verify", "nodes", "watch")
     level = logging.DEBUG if is_optional else logging.INFO
     extra = None if is_optional else Event("begins", {"step": step.key, "reason": step.reason}).extra
     logger.log(level, "%s.due domain=%s reason=%s", step.key, domain, step.reason, extra=extra)
@@ -97,11 +97,16 @@ def _carry_out(step: Step, seen: Observation, ctx: SiteContext) -> None:
             from .stand_ins import make_account
 
             make_account(ctx, step.target)
-        case "redeploy" | "deploy":
+        case "redeploy" | "deploy" | "nodes":
             _serve(step, seen, ctx)
 
 
 def _serve(step: Step, seen: Observation, ctx: SiteContext) -> None:
+    if step.action == "nodes":
+        from .service import look_for_nodes
+
+        look_for_nodes(ctx, _target_of(step, ctx))
+        return
     steps = _deploy(ctx, seen)
     if step.action == "redeploy":
         steps.redeploy()

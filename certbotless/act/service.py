@@ -42,6 +42,8 @@ _NEEDED_WITHIN = timedelta(days=1)
 _BACK_S = 30
 # A node that is down is noted again so often, for that is written to disk.
 _NOTE_DOWN_EVERY = timedelta(minutes=1)
+# And so often that all were asked for.
+_NOTE_EVERY = timedelta(minutes=10)
 
 Part = Literal["cert", "key"]
 
@@ -65,6 +67,33 @@ def check_before_order(ctx: SiteContext, seen: Observation) -> None:
             except DeployError:
                 if facts is None:
                     raise
+
+
+def look_for_nodes(ctx: SiteContext, target: Target) -> None:
+    """Note the nodes of a service, of which the next checks see what they serve."""
+    name = target.service or ""
+    # Also where the Swarm does not answer: the certificate in use is none the worse for it.
+    ctx.file.put("nodes_at", name, ctx.clock.now())
+    try:
+        _note_nodes(ctx, ctx.services.find(name))
+    except DeployError as exc:
+        logger.debug("service.nodes_unknown service=%s error=%s", name, exc)
+
+
+def _note_nodes(ctx: SiteContext, service: ServiceSeen) -> None:
+    """Keep where the service is met, for checks, which never ask the engine."""
+    known, now = ctx.state.nodes.get(service.name, {}), ctx.clock.now()
+    found = {}
+    for node in service.nodes:
+        seen = SwarmNode(address=node.address, down_at=None if node.is_live else now)
+        before = known.get(node.name)
+        if before and seen.down_at and before == replace(seen, down_at=before.down_at) and before.down_at:
+            seen = before if now - before.down_at < _NOTE_DOWN_EVERY else seen
+        found[node.name] = seen
+    if found != known:
+        ctx.file.put("nodes", service.name, found or None)
+    if now - ctx.state.nodes_at.get(service.name, now - _NOTE_EVERY) >= _NOTE_EVERY:
+        ctx.file.put("nodes_at", service.name, now)
 
 
 class ServiceRoll:
@@ -128,7 +157,7 @@ class ServiceRoll:
     def _look(self, *, is_retry: bool) -> Sight:
         ctx = self._ctx
         service, wanted = ctx.services.find(self._name), self._proof.sha256
-        self._note_nodes(service)
+        _note_nodes(ctx, service)
         leaves = self._leaves(service)
         ours = {each.file: each.id for each in self._ours(wanted)}
         named = {part: service.secrets.get(file) for part, file in self._files.items()}
@@ -167,19 +196,6 @@ class ServiceRoll:
 
     def _ours(self, sha256: str) -> list[OurSecret]:
         return [each for each in self._ctx.services.secrets(self._ctx.site.domain) if each.sha256 == sha256]
-
-    def _note_nodes(self, service: ServiceSeen) -> None:
-        """Keep where the service is met, for checks, which never ask the engine."""
-        known, now = self._ctx.state.nodes.get(self._name, {}), self._ctx.clock.now()
-        found = {}
-        for node in service.nodes:
-            seen = SwarmNode(address=node.address, down_at=None if node.is_live else now)
-            before = known.get(node.name)
-            if before and seen.down_at and before == replace(seen, down_at=before.down_at) and before.down_at:
-                seen = before if now - before.down_at < _NOTE_DOWN_EVERY else seen
-            found[node.name] = seen
-        if found != known:
-            self._ctx.file.put("nodes", self._name, found or None)
 
     # --- what is done ---------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from ..model.observation import Observation, unseen
 from ..model.reason import Reason, Why, because
 from ..model.renewal import first_look, is_due, is_look_due, renewal_moment
 from ..model.situation import Goal, Situation
-from .deploy import deploy_steps, redeploy_steps
+from .deploy import deploy_steps, nodes_steps, redeploy_steps
 from .record import list_steps, record_steps
 
 
@@ -85,6 +85,7 @@ def _upkeep(situation: Situation, order: Sequence[Step]) -> list[Step]:
         *([] if order else _renewal_info_steps(situation)),
         *_account_steps(situation),
         *_watch_steps(situation),
+        *nodes_steps(situation),
     ]
 
 

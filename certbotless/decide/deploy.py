@@ -19,6 +19,8 @@ _CANARY_HOLDS = timedelta(days=1)
 _READS_WITHIN = timedelta(days=1)
 # How often the Swarm is asked whether a node has come back.
 _DOWN_NODES_EVERY = timedelta(minutes=10)
+# How often it is asked whether the service has other nodes by now.
+_NODES_EVERY = timedelta(hours=1)
 # What a place shows that serves no certificate (Observation.served).
 _WRONG_LEAF = {None: Why.PORT_UNKNOWN, "": Why.NO_ANSWER}
 
@@ -96,6 +98,16 @@ def _in_window(step: Step, target: Target, situation: Situation) -> Step:
         return step
     window = Reason(Why.WINDOW, (target.when.start, target.when.end))
     return replace(step, wait_until=until, wait_why=window, waits_for_window=True)
+
+
+def nodes_steps(situation: Situation) -> list[Step]:
+    """Return a step for each service whose nodes were not asked for lately."""
+    asked_at, now = situation.remembered.nodes_at, situation.seen.at
+    return [
+        Step("nodes", because(Why.NODES_TIME), target.name)
+        for target in situation.goal.site.deploy
+        if target.service and not timedelta() <= now - asked_at.get(target.service, now) < _NODES_EVERY
+    ]
 
 
 def window_wait(target: Target, deploy_by: datetime | None, now: datetime) -> datetime | None:

@@ -30,6 +30,7 @@ Action = Literal[
     "rebuild",
     "note",
     "verify",
+    "nodes",
     "account",
     "watch",
 ]
@@ -55,6 +56,7 @@ _NAMES = (
     N_("rebuild"),
     N_("note"),
     N_("verify"),
+    N_("nodes"),
     N_("account"),
     N_("watch"),
 )
@@ -79,7 +81,7 @@ FACT_OF: Mapping[str, Fact] = {
     ),
     **dict.fromkeys(("restore", "rebuild", "note", "verify"), "files"),
     **dict.fromkeys(("deploy", "redeploy"), "served"),
-    **dict.fromkeys(("list", "watch"), "look"),
+    **dict.fromkeys(("list", "nodes", "watch"), "look"),
 }
 
 

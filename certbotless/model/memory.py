@@ -222,7 +222,7 @@ _SUFFIXES = {"A": "", "AAAA": "6"}
 # A file has these only where the configuration has several CAs, or addresses.
 _OF_A_LIST = ("orders", "troubles", "silences")
 # And these only where it has services.
-_OF_SERVICES = ("nodes", "rolls")
+_OF_SERVICES = ("nodes", "nodes_at", "rolls")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +245,7 @@ class SiteState(Model):
         bound: of each container that publishes a port at some addresses alone, these by port.
         matched: the names of the containers with each label.
         nodes: of each service, by its name: the nodes by theirs.
+        nodes_at: when the Swarm was asked for them last.
         rolls: our last update of each service.
         deploy_by: when the certificate that was replaced last must be out of use.
         foreign: what another tool has at our names, as it was judged when it was looked into last.
@@ -275,6 +276,7 @@ class SiteState(Model):
     matched: dict[str, tuple[str, ...]] = field(default_factory=dict)
     acted: dict[str, Acted] = field(default_factory=dict)
     nodes: dict[str, dict[str, SwarmNode]] = field(default_factory=dict)
+    nodes_at: dict[str, BoundedMoment] = field(default_factory=dict)
     rolls: dict[str, Roll] = field(default_factory=dict)
     deploy_by: BoundedMoment | None = None
     trial: Trial | None = None

@@ -66,6 +66,7 @@ class Why(Enum):
     NO_ANSWER = N_("no TLS answer")
     OTHER_CERTIFICATE = N_("another certificate")
     PORT_UNKNOWN = N_("its port is not known yet")
+    NODES_TIME = N_("a node may have joined the Swarm, or left it")
     NODES_UNKNOWN = N_("its nodes are not known yet")
     NOT_ACTED_UPON = N_("not yet reloaded for this certificate")
     REFUSED = N_("the new certificate was refused")

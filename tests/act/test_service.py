@@ -224,6 +224,21 @@ def test_a_node_without_power_is_pending_and_asked_for_every_ten_minutes(well: F
     assert [step.key for step in well.look().decision.steps] == ["deploy:service:registry"]
 
 
+def test_a_node_that_joins_is_found_within_an_hour(well: Fleet) -> None:
+    well.swarm.by_name["node3"].ended, well.swarm.by_name["node3"].task = [], {}
+    well.remember(nodes_at={})
+    assert [step.key for step in well.look().decision.optional if step.action == "nodes"] == []
+    well.remember(nodes_at={"registry": well.clock.now()})
+    well.clock.advance(3601)
+    assert "nodes:service:registry" in [step.key for step in well.look().decision.optional]
+    well.run()
+    assert [*well.state.nodes["registry"]] == ["node1", "node2"]
+    well.swarm.begin(3)
+    well.clock.advance(3601)
+    well.run()
+    well.assert_all_serve(well.sha256)
+
+
 def test_a_node_that_came_back_without_its_service_begins_again(well: Fleet) -> None:
     node = well.swarm.by_name["node3"]
     node.server.unload()

@@ -273,6 +273,10 @@ class SwarmEngine(Engine):
         node.task["DesiredState"] = "shutdown"
         return node
 
+    def begin(self, number: int) -> None:
+        """Let a node have a task of the service as it is now."""
+        self._begin(self.by_name[f"node{number}"])
+
     def power_on(self, number: int) -> None:
         """Let it come back, with a task as the service is now."""
         node = self.by_name[f"node{number}"]
