@@ -6,6 +6,7 @@ The manager is in memory; what the nodes serve is served in real TLS.
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from support.fakes import FakeClock, FakeZone, TlsServer, ZoneServer
 from support.scenes import DAY, DOMAIN, MINUTE, ZONE, Scene
 from support.swarm_engine import SwarmEngine, swarm_of
 
+from certbotless.model.decision import Step
+from certbotless.model.reason import Why, because
+from certbotless.report import plan_text
+from certbotless.report.status_json import served_of, site_json
 from certbotless.world.swarm import DockerServices
 
 
@@ -222,6 +227,26 @@ def test_a_node_without_power_is_pending_and_asked_for_every_ten_minutes(well: F
     key.write_bytes(made.private_key_pem.bytes())
     node.server.load(chain, key)
     assert [step.key for step in well.look().decision.steps] == ["deploy:service:registry"]
+
+
+def test_every_node_has_its_own_line_in_status_plan_and_metrics(well: Fleet) -> None:
+    well.swarm.power_off(2)
+    well.run()
+    view = well.look()
+    entries = [(each.name, each.state, each.service, each.node) for each in served_of(view)]
+    assert entries == [
+        ("registry@node1", "serving", "registry", "node1"),
+        ("registry@node2", "pending", "registry", "node2"),
+        ("registry@node3", "serving", "registry", "node3"),
+    ]
+    told = site_json(view, None)["deploy"][1]
+    assert (told["container"], told["service"], told["node"]) == ("registry@node2", "registry", "node2")
+    assert told["served_sha256"] is None
+    target = view.site.deploy[0].name
+    order = replace(view.decision, steps=(Step("order", because(Why.NO_CERTIFICATE)),))
+    plan = plan_text.text_of([replace(view, decision=order)])
+    assert "then update the secrets of the service registry on node1, node3, about " in plan
+    assert target == "service:registry"
 
 
 def test_a_node_that_joins_is_found_within_an_hour(well: Fleet) -> None:

@@ -54,6 +54,7 @@ class SwarmEngine(Engine):
         says: what the Swarm says to all that is asked of it; empty for the true answer.
         updates: each update so far: the names of the secrets, and the number of forced ones.
         failure_action: of the service.
+        is_manager: whether this node is one.
         on_update: called before each update is taken.
     """
 
@@ -63,7 +64,7 @@ class SwarmEngine(Engine):
         super().__init__("unix:///nowhere")
         self._home, self._clock, self.by_name = home, clock, {node.name: node for node in nodes}
         self.port = nodes[0].server.port
-        self.says, self.failure_action = "", "rollback"
+        self.says, self.failure_action, self.is_manager = "", "rollback", True
         self.updates: list[tuple[tuple[str, ...], int]] = []
         self.on_update: Callable[[], object] = lambda: None
         self.held: dict[str, dict[str, Any]] = {}
@@ -114,7 +115,10 @@ class SwarmEngine(Engine):
             raise APIError("no", explanation=self.says)
 
     def info(self) -> dict[str, Any]:
-        return {"Swarm": {"ControlAvailable": True, "LocalNodeState": "active"}}
+        return {"Swarm": {"ControlAvailable": self.is_manager, "LocalNodeState": "active"}}
+
+    def inspect_network(self, network: str) -> dict[str, Any]:
+        return {"Name": network}
 
     def services(self, filters: Mapping[str, str]) -> list[dict[str, Any]]:
         self._answer()

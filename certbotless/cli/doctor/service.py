@@ -149,9 +149,11 @@ class Targets:
 
     @cached_property
     def _swarm(self) -> "Swarm":
+        from ...world.engine import Engine  # noqa: PLC0415  (as below)
+        from ...world.swarm import DockerServices  # noqa: PLC0415  (as below)
         from .swarm import Swarm  # noqa: PLC0415  (nothing of it is loaded for other files)
 
-        return Swarm(self._case)
+        return Swarm(self._case, DockerServices(Engine(self._case.config.docker.host)))
 
     def _found(self, wanted: Target) -> list[Container]:
         case = self._case

@@ -10,7 +10,6 @@ from ...config.targets import Target
 from ...model.swarm import ServiceSeen
 from ...model.view import View
 from ...world import registry
-from ...world.engine import Engine
 from ...world.swarm import DockerServices
 from ...world.tls import served_leaf
 from .finding import Case
@@ -23,9 +22,9 @@ _UPDATE = "docker service update {} {}"
 class Swarm:
     """The services of all sites; what several sites share is reported once."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, services: DockerServices) -> None:
         self._case = case
-        self._services = DockerServices(Engine(case.config.docker.host))
+        self._services = services
         self._is_manager: bool | None = None
         self._known: set[str] = set()
 
