@@ -116,6 +116,8 @@ class DeploySteps:
         if target.has_containers and not target.reads_by_itself:
             canary = self._canary(self._resolve(target))
             _check_may_act(canary, self._is_left_by_us(canary, is_canary=True))
+        if target.service is not None:
+            ctx.services.find(target.service)
         if (trial := ctx.state.trial) is not None:
             ctx.store.select(trial.generation)
         published = ctx.store.look(ctx.state.generations)

@@ -106,7 +106,7 @@ class ServiceRoll:
         self._files: Mapping[Part, str] = {"cert": target.secrets.cert, "key": target.secrets.key}
         self._key: object = None
         self._since_s = 0.0
-        self._updates = 0
+        self._updates, self._has_updated = 0, False
 
     def run(self, *, is_held: bool, is_retry: bool) -> None:
         """Do what is due until every node serves what is published.
@@ -122,7 +122,7 @@ class ServiceRoll:
         """
         pace, acted = self._pace(), False
         while True:
-            sight = self._look(is_retry=is_retry and not self._updates)
+            sight = self._look(is_retry=is_retry and not self._has_updated)
             doing = next_doing(sight)
             match doing.kind:
                 case "done":
@@ -231,6 +231,7 @@ class ServiceRoll:
         except swarm.Conflict:
             ctx.file.put("rolls", self._name, before)
             return
+        self._has_updated = True
         ctx.file.put("rolls", self._name, replace(roll, index=index))
         ctx.tell("service.updated", service=self._name, sha256=wanted)
         self._say_waiting()

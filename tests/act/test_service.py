@@ -169,6 +169,12 @@ def test_a_certificate_that_no_node_takes_is_refused_and_the_one_before_publishe
     assert (first.count, second.count) == (1, 2)
     assert second.retry_at - second.at > 5 * (first.retry_at - first.at)
     assert len(well.swarm.updates) == 2
+    # Without a leader it is not even published.
+    well.wait_for_retry("redeploy")
+    well.swarm.says = "The swarm does not have a leader."
+    assert well.run().state == "pending"
+    assert well.sha256 == before
+    well.swarm.says = ""
     # Once it comes up, it is in use.
     for node in well.swarm.by_name.values():
         node.breaks = lambda: False
