@@ -308,6 +308,35 @@ def test_a_registry_that_refuses_it_keeps_later_services_from_it(
     assert bed.orders() == orders
 
 
+@pytest.mark.row(111)
+@pytest.mark.soak
+def test_a_service_that_answers_nobody_with_it_has_the_one_before_again(
+    unserved: Bed, promised: Callable[[float, float], None]
+) -> None:
+    """It goes on running, so it has half a minute to come up."""
+    bed = unserved
+    bed.ok("--once")
+    old, sites = unit_of(bed), bed.config["sites"]
+    with reloading(bed.certs / f"{NAMES[0]}.pem") as service:
+        sites[0]["deploy"] = [service.target]
+        bed.ok("--once")
+        service.may_come_up = lambda: bed.published(NAMES[0]) == old
+        assert bed.run("--renew-now").returncode == 1
+        new = unit_of(bed)
+        assert {bed.published(name) for name in NAMES[:3]} == {old} != {new}
+        assert served_leaf("127.0.0.1", service.tls.port, NAMES[0]) == old
+        at = {event["event"]: parse_rfc3339(event["at"]) for event in events_of(bed, NAMES[0])}
+        took = at["redeploy.failed"] - at["certificate.taken"]
+        print(f"\nback with the one before {took} after it was taken")
+        promised(took.total_seconds(), 40)
+
+        service.may_come_up = lambda: True
+        sites[0]["ttl"] = 601
+        bed.once_until_ok()
+        assert {bed.published(name) for name in NAMES[:3]} == {new}
+    assert bed.orders() == 2
+
+
 @pytest.mark.soak
 def test_a_thousand_sites_cost_one_order(bare: Bed) -> None:
     bed = bare
