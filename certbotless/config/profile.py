@@ -87,6 +87,11 @@ class ProfileSecret(Secret):
         except OSError as exc:
             text = Text("cannot read the profiles {!r}: {}", self.where, reason_of(exc))
             hint = Text("make it readable by the user that runs certbotless, or write {}", _OTHER)
+            if isinstance(exc, FileNotFoundError):
+                form = N_("make it as the user that runs certbotless, by: aliyun configure; or write {}")
+                hint = Text(form, _OTHER)
+            elif isinstance(exc, files.NotPlainError):
+                hint = Text("make it by: aliyun configure")
             raise SecretUnreadable(text, hint=hint) from exc
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as exc:
             text = Text("{!r} is not a file of profiles", self.where)

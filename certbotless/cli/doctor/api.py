@@ -119,7 +119,7 @@ def _try_rights(case: Case, zone: Zone, *, has_records: bool) -> None:
         _take_away(case, zone, probe, made)
     if not allowed:
         text = _("the AccessKey has no rights there: {}").format(next(iter(refused.values())).message)
-        cure = _("attach the policy of docs/ram-policy.md for this zone to the RAM user")
+        cure = _("attach the policy of docs/ram-policy.md for this zone to the RAM user or role")
         case.fail("permission", zone.name, text, _("{}, or correct sites[].zone").format(cure))
         _forget(case, zone.name)
         return
