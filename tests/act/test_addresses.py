@@ -86,7 +86,7 @@ def test_a_name_gets_a_record_for_each_address_with_one_call_each(fleet: Fleet) 
     assert (found["wanted"], found["wanted_all"], found["withdrawn"]) == (ONE, [*LISTED], [])
 
 
-@pytest.mark.row(127)
+@pytest.mark.row(131)
 def test_the_record_of_a_machine_that_is_off_is_deleted_and_is_back_with_its_certificate(
     fleet: Fleet,
 ) -> None:
@@ -107,7 +107,7 @@ def test_the_record_of_a_machine_that_is_off_is_deleted_and_is_back_with_its_cer
     assert scene.state.silences == {}
 
 
-@pytest.mark.row(127)
+@pytest.mark.row(131)
 def test_the_first_address_may_be_the_one_that_is_withdrawn(fleet: Fleet) -> None:
     scene = fleet.scene
     scene.run()
@@ -118,7 +118,7 @@ def test_the_first_address_may_be_the_one_that_is_withdrawn(fleet: Fleet) -> Non
     assert site_json(scene.look(), None)["address"]["wanted"] == TWO
 
 
-@pytest.mark.row(127)
+@pytest.mark.row(131)
 def test_a_hundred_restarts_change_no_record(fleet: Fleet) -> None:
     """Each machine in turn, at a check, and for as long as a restart takes."""
     scene = fleet.scene
@@ -137,7 +137,7 @@ def test_a_hundred_restarts_change_no_record(fleet: Fleet) -> None:
     assert fleet.values == {*LISTED}
 
 
-@pytest.mark.row(127)
+@pytest.mark.row(131)
 def test_when_every_machine_is_off_every_record_stays(fleet: Fleet) -> None:
     scene = fleet.scene
     scene.run()
@@ -207,7 +207,7 @@ class _Cut(FakeZone):
             raise DnsUnavailable("the power is gone")
 
 
-@pytest.mark.row(128)
+@pytest.mark.row(132)
 @pytest.mark.parametrize("is_made", [False, True], ids=["not made", "made"])
 @pytest.mark.parametrize("at_call", range(4))
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def clients(fleet: Fleet, every_s: float = 0.05) -> Iterator[Clients]:
         thread.join()
 
 
-@pytest.mark.row(127)
+@pytest.mark.row(131)
 @pytest.mark.parametrize("rolls", [4, pytest.param(100, marks=pytest.mark.soak)])
 def test_rolls_change_no_record_and_no_client_is_refused(fleet: Fleet, rolls: int) -> None:
     """Each machine in turn is down for longer than from one check to the next."""
@@ -163,7 +163,7 @@ def test_rolls_change_no_record_and_no_client_is_refused(fleet: Fleet, rolls: in
     assert more == 0
 
 
-@pytest.mark.row(129)
+@pytest.mark.row(133)
 def test_with_weights_the_site_is_ok_and_a_record_that_is_missing_is_found(fleet: Fleet) -> None:
     bed = fleet.bed
     bed.dns.set_weights(ZONE, "devbox", "A", {})
@@ -177,7 +177,7 @@ def test_with_weights_the_site_is_ok_and_a_record_that_is_missing_is_found(fleet
     bed.dns.set_weights(ZONE, "devbox", "A", None)
 
 
-@pytest.mark.row(127)
+@pytest.mark.row(131)
 @pytest.mark.soak
 def test_a_machine_that_is_off_for_ten_minutes_has_no_record_after_three(fleet: Fleet) -> None:
     with fleet.bed.daemon(), clients(fleet, every_s=1) as met:
