@@ -11,11 +11,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, assert_mode, wait_until
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, assert_mode, wait_until, write_secret
 from support.freeze import all_but_the_main_thread
 from support.machine import Machine
 from support.pages import Reading, exchanged
 from support.services import CHECK, DAEMON, ONCE, SOCKET, Services
+from support.ssh_machines import (
+    KEYS,
+    KNOWN_HOSTS,
+    PORT,
+    SshMachine,
+    carrier,
+    forget_keys,
+    take_from_here,
+)
 
 from certbotless.sandbox.host import LAN_ADDRESS
 from certbotless.sandbox.process import free_port
@@ -363,3 +372,28 @@ def test_without_a_daemon_the_once_timer_makes_all_facts_true(services: Services
     assert services.machine.run("systemctl", "start", ONCE).returncode != 0
     assert f"{DOMAIN}: pending" in services.journal(ONCE)
     assert services.bed.orders() == 1
+
+
+# --- another machine --------------------------------------------------------------------------------------
+
+
+def test_a_certificate_is_carried_with_a_key_that_is_a_credential(services: Services, tmp_path: Path) -> None:
+    """By ssh, as the unit's own user and in its sandbox: with the files that docs/machines.md has."""
+    machine = services.machine
+    with SshMachine(tmp_path / "other", 1) as other:
+        take_from_here(other, DOMAIN)
+        try:
+            name = f"certbotless.ssh_{other.address}"
+            write_secret(machine.path(f"/etc/credstore/{name}"), (KEYS / name).read_text())
+            machine.path("/etc/certbotless/known_hosts").write_text(KNOWN_HOSTS.read_text())
+            carrier(machine.path("/usr/local/bin"))
+            deploy = [{"command": ["/usr/local/bin/carry", other.address], "port": f"{other.address}:{PORT}"}]
+            services.config["sites"][0]["deploy"] = deploy
+            services.write()
+            services.start()
+            assert other.served(DOMAIN) == services.bed.published()
+            assert "SIGSYS" not in services.journal()
+            services.systemctl("start", ONCE)  # its credentials are in another folder
+        finally:
+            forget_keys()
+            machine.run("rm", "-f", "/usr/local/bin/carry", f"/etc/credstore/{name}")
