@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 from support.fakes import EPOCH, FakeClock, FakeZone, ZoneServer
+from support.listeners import listening
 from support.scripted_ca import ScriptedCa
-from support.views import LISTED, NOTHING, on_three, view
+from support.views import LISTED, NOTHING, on_three, site, view
 
 from certbotless.cli.doctor import addresses, authority, finding, naming, service
 from certbotless.cli.doctor.finding import Case, Finding
 from certbotless.config import load
+from certbotless.model.certificate import Published
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import CaTrouble
 from certbotless.model.records import Record
@@ -291,3 +293,54 @@ def test_the_page_has_each_check_and_no_other() -> None:
     page = (package.parents[2] / "docs" / "doctor.md").read_text()
     rows = re.findall(r"^\| (`[^|]+`) \|", page, re.MULTILINE)
     assert {name for row in rows for name in re.findall(r"`([^`]+)`", row)} == named
+
+
+# --- targets without a container ----------------------------------------------------------------------------
+
+
+def of_command(port: str, program: str = "/bin/true") -> tuple[Case, View]:
+    """Return an examination of a site with a command and its port, and what is seen of it."""
+    found = view(of=site(deploy=f'[{{command: ["{program}", "{{domain}}"], port: "{port}"}}]'))
+    return case(), found
+
+
+def examined(found: Case, of: View) -> list[tuple[str, str, str]]:
+    targets = service.Targets(found)
+    for target in of.site.deploy:
+        targets.examine(of, target)
+        targets.examine(of, target)
+    return [(each.check, each.level, each.text) for each in found.findings if each.check == "command"]
+
+
+def test_the_program_of_a_command_is_there_and_may_be_run(tmp_path: Path) -> None:
+    """It is reported once, whatever else it is for."""
+    program = tmp_path / "carry"
+    assert examined(*of_command("127.0.0.1:1", str(program))) == [("command", "fail", "cannot be run here")]
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o644)
+    [(_, level, text)] = examined(*of_command("127.0.0.1:1", str(program)))
+    assert (level, "may not run it" in text, "mode 0644" in text) == ("fail", True, True)
+    program.chmod(0o755)
+    assert examined(*of_command("127.0.0.1:1", str(program))) == [("command", "ok", "can be run")]
+
+
+def test_why_another_machine_is_silent_is_said() -> None:
+    """Its port is closed, or what listens there does not speak TLS."""
+    found, seen = of_command("127.0.0.1:1")
+    examined(found, seen)
+    assert found.findings[-1].text == "no TLS answer at 127.0.0.1:1 (Connection refused)"
+    with listening(lambda connection: connection.close()) as port:
+        found, seen = of_command(f"127.0.0.1:{port}")
+        examined(found, seen)
+    assert "its host takes the connection" in found.findings[-1].text
+
+
+def test_a_machine_that_cannot_be_reached_is_said_before_there_is_a_certificate() -> None:
+    found, seen = of_command("host.invalid:443")
+    examined(found, replace(seen, seen=replace(seen.seen, published=Published(None, None))))
+    last = found.findings[-1]
+    assert (last.check, last.level) == ("served", "warn")
+    assert last.text.startswith("host.invalid:443 does not answer: ")
+    found, seen = of_command("127.0.0.1:1")
+    examined(found, replace(seen, seen=replace(seen.seen, published=Published(None, None))))
+    assert [each.check for each in found.findings] == ["command"]

@@ -205,7 +205,8 @@ def renew_with_one_ill(bare: Bed, three: list[SshMachine], number: int) -> None:
             assert machine.served(LAN_NAME) == new
     (site,) = bare.status()["sites"]
     found = {each["at"].partition(":")[0]: each["state"] for each in site["deploy"]}
-    assert found == {each.address: "failing" if each is sick else "serving" for each in three}
+    wanted = {each.address: "failing" if each is sick else "serving" for each in three}
+    assert found == wanted, f"{words}: {done.stdout}{done.stderr}"
     assert site["state"] == "failing"
     assert re.search(words, site["last_error"]["what"]), site["last_error"]
     if how:
