@@ -316,7 +316,10 @@ def _add_actions_of_trust(parser: argparse.ArgumentParser) -> None:
 def _add_options_of_sandbox(sandbox: argparse.ArgumentParser) -> None:
     shown = _("{}. It needs root, runs in its own namespaces, and leaves nothing behind.")
     sandbox.description = shown.format(sandbox.description)
-    _flag(sandbox, "--local", N_("show the local CA instead, with a second machine: no domain, no account"))
+    other = sandbox.add_mutually_exclusive_group()
+    _flag(other, "--local", N_("show the local CA instead, with a second machine: no domain, no account"))
+    nodes_help = _("show a service of Docker Swarm on 3 machines instead; one of them loses its power")
+    other.add_argument("--nodes", type=int, choices=(3,), help=nodes_help)
 
 
 _OPTIONS: Mapping[str, Callable[[argparse.ArgumentParser], object]] = {

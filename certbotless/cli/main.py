@@ -333,7 +333,7 @@ def _ask(question: str, is_secret: bool) -> str:
 def _sandbox(_source: Path | None, args: argparse.Namespace) -> int:
     from ..sandbox import run
 
-    return run.main(is_local=args.local)
+    return run.main(is_local=args.local, has_nodes=args.nodes is not None)
 
 
 # --- commands that act ------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 IMAGE = "registry:2"
 PROGRAM = Path("/usr/bin/docker-registry")
+_COMMAND = 'CMD ["/bin/registry", "serve", "/etc/docker-registry/config.yml"]'
 _ALWAYS: _RestartPolicy = {"Name": "always", "MaximumRetryCount": 0}
 CONFIG = b"""
 version: 0.1
@@ -115,8 +116,6 @@ class Registry:
         import_registry(self._docker)
         self._docker.containers.run(
             IMAGE,
-            entrypoint=["/bin/registry"],
-            command=["serve", "/etc/docker-registry/config.yml"],
             name=self._name,
             detach=True,
             user=self._user,
@@ -217,7 +216,7 @@ class Registry:
 def import_registry(client: docker.DockerClient) -> None:
     """Let an engine have the image of the registry, IMAGE, unless it has."""
     if not client.images.list(name=IMAGE):
-        _import(client, IMAGE, _program_files())
+        _import(client, IMAGE, _program_files(), [_COMMAND])
 
 
 def self_signed(domain: str, *further_names: str) -> tuple[bytes, bytes]:
@@ -288,8 +287,10 @@ def _program_files() -> dict[str, tuple[bytes, int]]:
     }
 
 
-def _import(client: docker.DockerClient, name: str, files: dict[str, tuple[bytes, int]]) -> None:
-    client.api.import_image_from_data(_tar(files), repository=name)
+def _import(
+    client: docker.DockerClient, name: str, files: dict[str, tuple[bytes, int]], changes: Sequence[str] = ()
+) -> None:
+    client.api.import_image_from_data(_tar(files), repository=name, changes=list(changes))
 
 
 def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:

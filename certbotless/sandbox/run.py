@@ -17,15 +17,21 @@ _REGISTRY = {"dockerd": "docker.io", "docker-registry": "docker-registry"}
 _CA = {"pebble": "pebble"}
 
 
-def main(*, is_local: bool = False) -> int:
-    """Run the story of a public name, or of the local CA, and return its exit code: 0 if every fact held."""
+def main(*, is_local: bool = False, has_nodes: bool = False) -> int:
+    """Run a story, and return its exit code: 0 if every fact held.
+
+    Args:
+        is_local: that of the local CA, in place of a public name.
+        has_nodes: that of a service on three machines.
+    """
+    story = "certbotless.sandbox.swarm_story" if has_nodes else "certbotless.sandbox.story"
     try:
         if is_local:
             _check_programs(_REGISTRY)
             return host.run([sys.executable, "-m", "certbotless.sandbox.local_story"])
         _check_trustme()
         _check_programs(_REGISTRY | _CA)
-        return host.run([sys.executable, "-m", "certbotless.sandbox.story"])
+        return host.run([sys.executable, "-m", story])
     except SandboxError as error:
         print(f"certbotless: {error}", file=sys.stderr)
         return 1

@@ -204,8 +204,6 @@ class Swarm:
         services: Any = self.manager().client().services
         service: Service = services.create(
             IMAGE,
-            ["/bin/registry"],
-            args=["serve", "/etc/docker-registry/config.yml"],
             name=name,
             mode=ServiceMode("replicated", replicas) if replicas else ServiceMode("global"),
             env=_ENVIRONMENT,

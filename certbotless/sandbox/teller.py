@@ -129,13 +129,18 @@ def certbotless(tell: Teller, *arguments: str, shown: Callable[[str], str] = str
 
 def served_is_file(tell: Teller, domain: str, address: str) -> str:
     """Verify that the served leaf is the file's; return its SHA-256."""
-    pem = (CERTS / f"{domain}.pem").read_text()
-    end = "-----END CERTIFICATE-----"
-    in_file = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem[: pem.index(end) + len(end)])).hexdigest()
+    in_file = file_sha256(domain)
     served = served_sha256(address, PORT, domain)
     tell.quote(f"sha256 in the file {in_file}\nsha256 served      {served}")
     tell.fact("service: the registry uses the certificate in the file", served == in_file)
     return served
+
+
+def file_sha256(domain: str) -> str:
+    """Return the SHA-256 of the certificate in the site's file."""
+    pem = (CERTS / f"{domain}.pem").read_text()
+    end = "-----END CERTIFICATE-----"
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem[: pem.index(end) + len(end)])).hexdigest()
 
 
 def all_saw(tell: Teller, visits: list[Visit], old: str, new: str) -> None:

@@ -50,6 +50,11 @@ def local_story() -> str:
     return told([*SANDBOX, "--local"])
 
 
+@pytest.fixture(scope="module")
+def swarm_story() -> str:
+    return told([*SANDBOX, "--nodes", "3"])
+
+
 @pytest.mark.page("README.md", "try")
 def test_the_command_of_the_readme_is_the_demo(story: str, paper: Reading) -> None:
     assert paper.commands("README.md", "try") == [DEMO]
@@ -106,6 +111,16 @@ def test_the_local_ca_is_played_with_a_second_machine(local_story: str) -> None:
         "the same certificate is used",
     ]
     assert [fact for fact in facts if not has_fact(local_story, fact)] == []
+
+
+def test_a_fleet_is_played_with_a_machine_that_loses_its_power(swarm_story: str) -> None:
+    facts = [
+        *(f"service: node{number} uses the certificate in the file" for number in (1, 2, 3)),
+        "records: devbox.sweetlove.test leads to all machines",
+        *(f"node{n}: each client saw the old certificate, the new one, or none" for n in (1, 2, 3)),
+        "status: node3 is not there, and the site is ok",
+    ]
+    assert [fact for fact in facts if not has_fact(swarm_story, fact)] == []
 
 
 def test_the_renewal_shows_two_leaves_and_the_gap(story: str) -> None:
