@@ -111,6 +111,17 @@ class Probers:
         pairs = pairwise(looks)
         return sum(after.at_s - look.at_s for look, after in pairs if look.found in (REFUSED, MIXED))
 
+    def longest_s(self, node: Node, since_s: float = 0) -> float:
+        """Return for how long at a stretch a machine has served nobody since a moment."""
+        longest, began_s = 0.0, None
+        for look in (look for look in self.looks[node.name] if look.at_s >= since_s):
+            if look.found not in (REFUSED, MIXED):
+                began_s = None
+            else:
+                began_s = look.at_s if began_s is None else began_s
+                longest = max(longest, look.at_s - began_s)
+        return longest
+
     def first(self, node: Node, sha256: str, since_s: float = 0) -> float | None:
         """Return how long after a moment a machine showed this certificate first; None: it has not."""
         shown = (look.at_s for look in self.looks[node.name] if look.at_s >= since_s and look.found == sha256)

@@ -1,0 +1,108 @@
+"""A fleet that loses its power: one machine in the middle of a roll, or so many that nobody leads."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from support.bed import DOMAIN, wait_until
+from support.fleet import SERVICE, Fleet, Program, fleet_of
+from support.swarm_bed import Probers, spread
+
+from certbotless.sandbox.node import Node
+from certbotless.sandbox.pebble import Pebble
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory, shared_ca: Pebble) -> Iterator[Fleet]:
+    """The machines; each test heals what it needs of them first."""
+    with fleet_of(tmp_path_factory.mktemp("fleet"), shared_ca) as fleet:
+        yield fleet
+
+
+@pytest.mark.row(136)
+@pytest.mark.parametrize("cuts", [2, pytest.param(20, marks=pytest.mark.soak)])
+def test_a_power_cut_in_a_roll_leaves_no_machine_behind(
+    fleet: Fleet, cuts: int, promised: Callable[[float, float], None]
+) -> None:
+    """At a random moment; every other time it is the leader, and the program ends with it."""
+    chance = random.Random(17)  # noqa: S311
+    fleet.heal()
+    bed, orders = fleet.bed, fleet.bed.orders()
+    known, away_s, back_s = [bed.published()], list[float](), list[float]()
+    for number in range(cuts):
+        lost = _leader(fleet) if number % 2 == 0 else chance.choice(_followers(fleet))
+        live = [node for node in fleet.nodes if node is not lost]
+        has_program = number % 2 == 0
+        bed.config["docker"]["host"] = (lost if has_program else live[0]).docker_host
+        with Probers(fleet.nodes, DOMAIN) as seen:
+            program = Program(bed, "--renew-now", "--force")
+            program.wait_for("service.updated")
+            time.sleep(chance.uniform(0, 6))
+            cut_s = time.monotonic()
+            fleet.swarm.power_off(lost)
+            if has_program:
+                program.kill()
+            program.wait()
+            known.append(bed.published())
+            wait_until(lambda: _serve(fleet, lost, known), "the live machines serve")  # noqa: B023
+            away_s += [seen.longest_s(node, cut_s) for node in live]
+            fleet.swarm.power_on(lost)
+            on_s = time.monotonic()
+            bed.once_until_ok()
+            wait_until(fleet.serves, "all machines serve the certificate")
+            back_s.append(time.monotonic() - on_s)
+        known.append(bed.published())
+        assert (seen.mixed(), seen.foreign(known)) == (0, 0)
+        wait_until(fleet.swarm.is_whole, "all machines are in the Swarm")
+    print(spread(f"{cuts} power cuts, how long a live machine was away after it", away_s))
+    print(spread("power back, until all machines serve the new certificate", back_s))
+    promised(max(away_s), 60)
+    promised(max(back_s), 60)
+    assert bed.orders() - orders == cuts
+    bed.assert_no_txt()
+
+
+def _leader(fleet: Fleet) -> Node:
+    leader = fleet.swarm.leader()
+    assert leader is not None
+    return leader
+
+
+def _followers(fleet: Fleet) -> list[Node]:
+    leader = _leader(fleet)
+    return [node for node in fleet.nodes if node is not leader]
+
+
+def _serve(fleet: Fleet, lost: Node, known: list[str]) -> bool:
+    """Whether each machine with power serves the certificate before, or the new one."""
+    live = [node for node in fleet.nodes if node is not lost]
+    return all(any(fleet.serves(each, [node]) for each in known[-2:]) for node in live)
+
+
+@pytest.mark.row(137)
+def test_without_a_quorum_nothing_is_ordered_and_all_is_as_before_when_it_is_back(
+    fleet: Fleet, promised: Callable[[float, float], None]
+) -> None:
+    fleet.heal()
+    bed, old, orders = fleet.bed, fleet.bed.published(), fleet.bed.orders()
+    for node in fleet.nodes[1:]:
+        fleet.swarm.power_off(node)
+    wait_until(lambda: fleet.swarm.leader() is None, "nobody leads")
+    done = bed.run("--renew-now", "--force")
+    assert (done.returncode, bed.orders(), bed.published()) == (1, orders, old)
+    assert fleet.serves(old, fleet.nodes[:1])
+    assert "leader" in done.stdout
+    states = fleet.states()
+    assert states["node2"] != "serving" != states["node3"]
+    for node in fleet.nodes[1:]:
+        fleet.swarm.power_on(node)
+    on_s = time.monotonic()
+    bed.once_until_ok()
+    healed_s = time.monotonic() - on_s
+    print(f"no quorum: {SERVICE} is ok {healed_s:.1f} s after the power is back")
+    promised(healed_s, 60)
+    wait_until(fleet.serves, "all machines serve")
+    assert bed.orders() == orders
