@@ -14,7 +14,7 @@ from functools import partial
 
 from ..base.checked import dump
 from ..base.clock import Clock, is_believable
-from ..base.errors import DeployError, DeployWaits
+from ..base.errors import CertificateRefused, DeployError, DeployWaits
 from ..base.locks import ActionLock
 from ..base.log_context import waits_for
 from ..base.times import rfc3339
@@ -24,7 +24,7 @@ from ..config.targets import Target
 from ..config.values import Reload
 from ..decide.deploy import window_wait
 from ..model.deployed import Restarting
-from ..model.observation import Endpoint, Observation, where_of
+from ..model.observation import Endpoint, Observation, endpoints_of, where_of
 from ..world.containers import ACTION_EVENTS, Container, published_port, run_command
 from .context import SiteContext
 from .proof import PROOF_TIMEOUT_S, SILENCE_HINT, Proof, Service
@@ -71,10 +71,7 @@ class DeploySteps:
             self._roll(target, is_canary=is_first)
             return
         if not target.has_containers:
-            if target.command:
-                self._reload(target, is_canary=is_first)
-            else:
-                self._wait(target.name, where_of(target, self._seen.host, None, {}))
+            self._serve_places(target, is_canary=is_first)
             return
         failed: list[DeployError] = []
         containers = self._resolve(target)
@@ -218,8 +215,26 @@ class DeploySteps:
             raise _without_address()
         self._proof.wait_for_itself(name, where)
 
-    def _reload(self, target: Target, *, is_canary: bool) -> None:
-        """Run the target's command for this site.
+    def _serve_places(self, target: Target, *, is_canary: bool) -> None:
+        """Make each place of what is no container serve what is published; one that fails holds none back."""
+        failed = list[DeployError]()
+        several = self._ctx.site.address.several
+        places = endpoints_of(target, self._ctx.state, self._seen.host, several)
+        for place in places:
+            try:
+                if target.command:
+                    self._reload(target, place, is_canary=is_canary and place is places[0])
+                else:
+                    self._wait(place.name, place.where)
+            except CertificateRefused:
+                raise
+            except DeployError as exc:
+                failed.append(exc)
+        if failed:
+            raise failed[0]
+
+    def _reload(self, target: Target, place: Endpoint, *, is_canary: bool) -> None:
+        """Run the target's command for this site, and prove it at this place.
 
         A run for another site counts only where a handshake shows that it has done its work: what a command
         does with the variables is not known.
@@ -235,12 +250,12 @@ class DeploySteps:
 
         lock = self._alone_on(shlex.join(argv), PROOF_TIMEOUT_S + timeout_s)
         service = Service(
-            name=target.name,
-            where=where_of(target, self._seen.host, None, {}),
+            name=place.name,
+            where=place.where,
             target=target.name,
             what=what,
             act=act,
-            may_help=lambda _: self._may_act_again(target.name) or _is_long_ago(lock, what, self._ctx.clock),
+            may_help=lambda _: self._may_act_again(place.name) or _is_long_ago(lock, what, self._ctx.clock),
             hopeless=Text("{!r} was run for it {} times", target.name, _MOST_ACTIONS),
             is_canary=is_canary,
             is_held=self._is_held(target),

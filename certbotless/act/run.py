@@ -255,7 +255,7 @@ class _SiteRun:
         if seen.published.generation != trial.generation:
             return seen.refused is None
         facts, canary = seen.published.facts, self._site.deploy[0]
-        places = endpoints_of(canary, view.remembered, seen.host)
+        places = endpoints_of(canary, view.remembered, seen.host, self._site.address.several)
         # Of a service every node counts that has a task.
         first = [place for place in places if not place.down_at] if canary.service else places[:1]
         return facts is not None and {seen.served.get(place.key) for place in first} == {facts.sha256}

@@ -80,7 +80,8 @@ def reads_until(state: SiteState, name: str, sha256: str) -> datetime | None:
 def _places(target: Target, situation: Situation) -> list[Endpoint]:
     """Return the places that count; not a node without a task that is silent, but for now and then."""
     seen = situation.seen
-    places = endpoints_of(target, situation.remembered, seen.host)
+    several = situation.goal.site.address.several
+    places = endpoints_of(target, situation.remembered, seen.host, several)
     found = [
         place
         for place in places

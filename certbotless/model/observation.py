@@ -118,7 +118,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a target serves: one for a container or a command, one for each match of a label, or node.
+    """Where a target serves: one for a container or a command; for each match of a label, node or address.
 
     `name` is the container's, or what the target is called; `where` is None as long as its port is not known,
     and for a target that cannot be proved. `node` is that of a service, and `down_at` when it was last seen
@@ -142,14 +142,28 @@ def unseen(error: CertbotlessError, now: datetime, check_every: timedelta) -> Fa
     return Failure(at=now, what=error.message, hint=error.hint, retry_at=now + check_every, count=1)
 
 
-def endpoints_of(target: Target, state: SiteState, host: str) -> list[Endpoint]:
-    """Return every place where `target` serves, as far as it is known; `host` is `Observation.host`."""
+def endpoints_of(target: Target, state: SiteState, host: str, several: Sequence[str] = ()) -> list[Endpoint]:
+    """Return every place where `target` serves, as far as it is known.
+
+    Args:
+        host: `Observation.host`.
+        several: the addresses of the site's list. What is no container serves at each of them, where the file
+            names only the port.
+    """
+    port = target.port
+    if (
+        several
+        and port is not None
+        and port.kind == "number"
+        and not (target.has_containers or target.service)
+    ):
+        return [Endpoint(f"{target.name}@{at}", (at, port.number), target.name) for at in several]
     if target.service is not None and (nodes := state.nodes.get(target.service)):
-        port = target.port.number if target.port else 0
+        number = port.number if port else 0
         return [
             Endpoint(
                 f"{target.service}@{name}",
-                (node.address, port) if node.address else None,
+                (node.address, number) if node.address else None,
                 target.name,
                 node=name,
                 down_at=node.down_at,

@@ -83,7 +83,9 @@ class View:
             for step in self.decision.steps
         )
         places = [
-            place for each in self.site.deploy for place in endpoints_of(each, self.remembered, seen.host)
+            place
+            for each in self.site.deploy
+            for place in endpoints_of(each, self.remembered, seen.host, self.site.address.several)
         ]
         return is_on_time and all(place.down_at or self._serves_ours(place) for place in places)
 
@@ -195,7 +197,7 @@ def ports_of(view: View) -> list[tuple[str, int]]:
     found = []
     for target in view.site.deploy:
         is_elsewhere = target.port is not None and target.port.kind == "elsewhere"
-        for place in endpoints_of(target, view.remembered, view.seen.host):
+        for place in endpoints_of(target, view.remembered, view.seen.host, view.site.address.several):
             if place.where is not None:
                 host, port = place.where
                 # One that is published at another address alone is not met at the site's name.

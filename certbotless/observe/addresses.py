@@ -54,12 +54,11 @@ def _places(goal: Goal, state: SiteState, host: str) -> Iterator[tuple[Where, st
     for target in goal.site.deploy:
         if target.port is not None and target.port.kind == "none":
             continue
-        for place in endpoints_of(target, state, host):
+        for place in endpoints_of(target, state, host, listed):
             if place.where is not None and place.where[0] in listed:
                 yield place.where, place.key
-        # A container, and those with a label, are at this machine alone.
-        is_here = target.container is not None or target.label is not None
-        if not is_here and target.port is not None and target.port.kind == "number":
+        # A node that has left the Swarm, or was drained, serves nothing any more.
+        if target.service is not None and target.port is not None:
             yield from (((address, target.port.number), "") for address in listed)
 
 

@@ -214,7 +214,8 @@ def _refused(store: Store, state: SiteState, published: Published) -> Published 
 
 
 def _leaves(site: Site, state: SiteState, host: str) -> dict[str, str]:
-    places = [place for target in site.deploy for place in endpoints_of(target, state, host)]
+    several = site.address.several
+    places = [place for target in site.deploy for place in endpoints_of(target, state, host, several)]
     known = {place.key: place.where for place in places if place.where}
     leaves = together(lambda where: served_leaf(*where, site.domain), list(known.values()))
     return dict(zip(known, leaves, strict=True))

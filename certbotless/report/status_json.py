@@ -141,7 +141,7 @@ def served_of(view: View) -> Iterator[Served]:
     facts = view.seen.published.facts
     for target in view.site.deploy:
         failure = view.standing_failures.get(f"deploy:{target.name}")
-        for place in endpoints_of(target, view.remembered, view.seen.host):
+        for place in endpoints_of(target, view.remembered, view.seen.host, view.site.address.several):
             leaf = view.seen.served.get(place.key)
             acted = view.remembered.acted.get(place.name)
             state: Literal["serving", "pending", "failing", "unproved"] = "pending"

@@ -147,6 +147,25 @@ def test_when_every_machine_is_off_every_record_stays(fleet: Fleet) -> None:
     assert (fleet.values, scene.writes) == ({*LISTED}, ["add"] * 3)
 
 
+def test_a_command_with_a_port_alone_is_proved_at_each_address(fleet: Fleet, tmp_path: Path) -> None:
+    """One run is for all; the one at which it does not show alone fails, and holds none back."""
+    scene, done = fleet.scene, tmp_path / "runs"
+    command = ["sh", "-c", f"echo run >> {done}"]
+    scene.keys["deploy"] = [{"command": command, "port": scene.tls.port}]
+    assert scene.run().state == "ok"
+    assert not done.exists()
+    found = site_json(scene.look(), None)["deploy"]
+    assert [(each["container"].rpartition("@")[2], each["state"]) for each in found] == [
+        (address, "serving") for address in LISTED
+    ]
+    fleet.stop(TWO)
+    outcome = scene.run()
+    assert outcome.failure is not None
+    assert f"no TLS answer at {TWO}:{scene.tls.port}" in outcome.failure.what
+    states = [each["state"] for each in site_json(scene.look(), None)["deploy"]]
+    assert states == ["serving", "failing", "serving"]
+
+
 def test_a_value_of_another_tool_goes_and_a_public_one_is_for_a_person(fleet: Fleet) -> None:
     scene = fleet.scene
     scene.run()
