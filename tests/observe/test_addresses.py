@@ -1,6 +1,7 @@
 """At which addresses of a list a certificate is seen: what counts as one, and what proves which address."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import pytest
 import trustme
 from support.fakes import TlsServer
 
+import certbotless
 from certbotless.config import load
 from certbotless.model.certificate import Origin
 from certbotless.model.memory import Silence
@@ -199,3 +201,15 @@ def test_a_machine_that_has_no_address_of_the_list_takes_the_first() -> None:
     """Another machine forwards it, as a router does."""
     assert own_of(("10.255.255.1", "10.255.255.2")) == "10.255.255.1"
     assert own_of(("10.255.255.1", ONE)) == ONE
+
+
+def test_for_a_site_with_one_address_nothing_of_it_is_loaded() -> None:
+    """Its modules know each other; all else imports them within the function that needs them."""
+    package = Path(certbotless.__file__).parent
+    rooms = ("act", "decide", "observe", "cli/doctor")
+    own = {package / room / "addresses.py" for room in rooms}
+    assert all(path.is_file() for path in own)
+    imports = re.compile(r"^from [.\w]*(\baddresses import| import .*\baddresses\b)", re.MULTILINE)
+    files = {path for path in package.rglob("*.py") if path.parent.name != "config"} - own
+    found = {path: re.sub(r"config\.addresses", "", path.read_text()) for path in files}
+    assert [path.name for path, text in sorted(found.items()) if imports.search(text)] == []
