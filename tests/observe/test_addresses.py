@@ -16,6 +16,7 @@ from support.fakes import TlsServer
 import certbotless
 from certbotless.config import load
 from certbotless.model.certificate import Origin
+from certbotless.model.deployed import SwarmNode
 from certbotless.model.memory import Silence
 from certbotless.model.observation import Observation
 from certbotless.model.situation import Goal
@@ -175,6 +176,18 @@ def test_a_target_elsewhere_proves_the_address_that_it_names(fleet: Fleet) -> No
     assert fleet.seen({"command": ["true"], "port": f"localhost:{fleet.port}"}).proved == {}
     assert fleet.seen({"command": ["true"], "port": "none"}).proved == {}
     assert fleet.seen().proved == {}
+
+
+def test_a_service_proves_the_address_of_each_node_and_those_that_have_none(fleet: Fleet) -> None:
+    """A node that was drained, or has left the Swarm, serves nothing at its address any more."""
+    fleet.publish(new := fleet.pair())
+    fleet.serve(ONE, new)
+    fleet.serve(TWO, new)
+    service = {"service": "registry", "port": fleet.port}
+    nodes = {"node1": SwarmNode(address=ONE), "node2": SwarmNode(address=TWO)}
+    found = fleet.seen(service, nodes={"registry": nodes})
+    assert found.proved == {ONE: True, TWO: True, THREE: False}
+    assert {*found.served} == {"service:registry registry@node1", "service:registry registry@node2"}
 
 
 def test_one_of_several_ports_at_an_address_is_enough(fleet: Fleet) -> None:
