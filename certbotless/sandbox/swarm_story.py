@@ -18,7 +18,7 @@ from .pebble import Pebble
 from .process import wait_until
 from .registry import self_signed, served_sha256
 from .story import DOMAIN, KEY_ID, KEY_SECRET, ZONE
-from .swarm import PORT, Swarm
+from .swarm import PORT, Pace, Swarm
 from .teller import CONFIG, Teller, certbotless, file_sha256, story_of
 
 SERVICE = "registry"
@@ -38,7 +38,7 @@ docker:
 sites:
   - domain: {domain}
     zone: {zone}
-    address: {address}
+    address: [{addresses}]
     deploy:
       - service: {service}
         port: {port}
@@ -92,7 +92,7 @@ def start(tell: Teller, workdir: Path, alive: ExitStack) -> Parts:
     )
     tell.quote("\n".join(f"{node.name} {node.address}" for node in swarm.nodes))
     chain, key = self_signed(DOMAIN)
-    swarm.serve(chain, key, name=SERVICE)
+    swarm.serve(chain, key, Pace(monitor_s=1), name=SERVICE)
     tell.say(
         f"A global service {SERVICE!r}: a registry on each, at port {PORT}, on the network of the machine;"
     )
@@ -117,7 +117,7 @@ def configure(tell: Teller, parts: Parts) -> None:
             docker_host=parts.swarm.nodes[0].docker_host,
             domain=DOMAIN,
             zone=ZONE,
-            address=parts.swarm.nodes[0].address,
+            addresses=", ".join(node.address for node in parts.swarm.nodes),
             service=SERVICE,
             port=PORT,
         )
@@ -129,9 +129,12 @@ def configure(tell: Teller, parts: Parts) -> None:
 
 def first_run(tell: Teller, parts: Parts) -> None:
     """Make all of it true, on each machine."""
-    tell.step("The first run: record, certificate, two secrets, one update, and the proof of each machine")
+    tell.step("The first run: records, certificate, two secrets, one update, and the proof of each machine")
     certbotless(tell, "--once")
     all_serve(tell, parts.swarm.nodes)
+    values = {record.value for record in parts.aliyun.records("devbox", "A")}
+    wanted = {node.address for node in parts.swarm.nodes}
+    tell.fact(f"records: {DOMAIN} leads to all machines", values == wanted)
     certbotless(tell, "status")
 
 

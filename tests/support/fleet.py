@@ -54,7 +54,8 @@ class Fleet:
         wait_until(self.swarm.is_whole, "all machines are in the Swarm")
         self.bed.config["docker"]["host"] = self.nodes[0].docker_host
         target = {"service": SERVICE, "port": PORT}
-        self.bed.config["sites"] = [self.bed.site(address=self.nodes[0].address, deploy=[target])]
+        addresses = [node.address for node in self.nodes]
+        self.bed.config["sites"] = [self.bed.site(address=addresses, deploy=[target])]
         if self.how != how or not self.services.list(filters={"name": SERVICE}):
             self.swarm.clear()
             self.swarm.serve(*self_signed(DOMAIN), name=SERVICE, **how)
