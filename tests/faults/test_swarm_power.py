@@ -106,3 +106,25 @@ def test_without_a_quorum_nothing_is_ordered_and_all_is_as_before_when_it_is_bac
     promised(healed_s, 60)
     wait_until(fleet.serves, "all machines serve")
     assert bed.orders() == orders
+
+
+@pytest.mark.row(131)
+@pytest.mark.soak
+def test_a_machine_that_is_off_leaves_the_name_and_has_its_record_again_once_it_serves(fleet: Fleet) -> None:
+    fleet.heal()
+    bed, lost = fleet.bed, fleet.nodes[2]
+    bed.config["check_every"] = "10s"
+    records = bed.dns.records(type="A")
+    with bed.daemon():
+        fleet.swarm.power_off(lost)
+        off_s = time.monotonic()
+        wait_until(lambda: lost.address not in bed.a_values(), "its record is gone", 600)
+        gone_s = time.monotonic() - off_s
+        assert {record.value for record in records} - {*bed.a_values()} == {lost.address}
+        fleet.swarm.power_on(lost)
+        on_s = time.monotonic()
+        wait_until(lambda: lost.address in bed.a_values(), "its record is back", 600)
+        back_s = time.monotonic() - on_s
+    print(f"a machine is off: its record was gone after {gone_s:.0f} s, back {back_s:.0f} s after the power")
+    assert gone_s >= 180
+    del bed.config["check_every"]
