@@ -229,6 +229,32 @@ def test_a_command_learns_what_it_carries(
 
 
 @pytest.mark.process
+def test_a_command_that_takes_a_certificate_back_learns_of_the_one_before(
+    renewed: Scene, tmp_path: Path
+) -> None:
+    """The service comes down with the new one: the same command brings the one before."""
+    scene, log = renewed, tmp_path / "log"
+    new = scene.published.facts
+    script = f'echo "$CERTBOTLESS_SHA256" >>{log}'
+    scene.keys["deploy"] = [{"command": ["sh", "-c", script], "port": f"{ADDRESS}:{scene.tls.port}"}]
+
+    def come_down_and_up() -> None:
+        runs = log.read_text().split() if log.exists() else []
+        if len(runs) == 1:
+            scene.tls.unload()
+        elif runs:
+            scene.start()
+
+    scene.clock.on_sleep = come_down_and_up
+    outcome = scene.run()
+    assert "is in use again" in failed_with(outcome)
+    before = scene.published.facts
+    assert new is not None
+    assert before is not None
+    assert log.read_text().split() == [new.sha256, before.sha256]
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("words", [["{domain}"], []], ids=["by an argument", "by a variable"])
 def test_a_command_is_run_for_each_site_that_has_it(scene: Scene, tmp_path: Path, words: list[str]) -> None:
     """It may carry the certificate of one alone, and here no handshake shows which."""

@@ -340,7 +340,9 @@ def test_many_sites_at_once_get_through_a_server_that_lets_few_log_in(bare: Bed,
     bare.config["sites"] = [
         {"domain": name, "ca": "local", "deploy": [{"command": [*command], "port": "none"}]} for name in names
     ]
+    assert "'{domain}'" in bare.ok("plan")
     wait_until(lambda: bare.run("--once").returncode == 0, "all have theirs")
+    assert "'{domain}'" in bare.ok("status", names[0])
     for name in names:
         carried = one.types(f"cat /certs/{name}/current/fullchain.pem")
         assert carried == (bare.certs / f"{name}.pem").read_text()
