@@ -195,9 +195,16 @@ def test_a_program_that_cannot_be_run_is_for_a_person(
 ) -> None:
     argv = program("exit 0")
     Path(argv[0]).chmod(0o644)
-    assert "the command 'KEY' cannot be run: Permission denied; correct" in fault_of(argv, KeyRefused)
+    told = fault_of(argv, KeyRefused)
+    assert "the command 'KEY' cannot be run: Permission denied; let user root run it: chmod +x" in told
     absent = [str(tmp_path / "absent")]
-    assert "the command 'KEY' cannot be run: No such file or directory" in fault_of(absent, KeyRefused)
+    told = fault_of(absent, KeyRefused)
+    assert "the command 'KEY' cannot be run: No such file or directory; correct aliyun.credentials" in told
+    Path(argv[0]).write_text("echo {}\n")
+    Path(argv[0]).chmod(0o755)
+    assert "cannot be run: Exec format error; let it begin with the line #!/bin/sh" in fault_of(
+        argv, KeyRefused
+    )
 
 
 @pytest.mark.row(115)

@@ -9,6 +9,7 @@ Source: github.com/aliyun/credentials-go, external.go; Vault, "AliCloud secrets 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import selectors
@@ -64,8 +65,7 @@ def key_from(argv: Sequence[str], environment: Mapping[str, str], clock: Clock) 
             start_new_session=True,
         )
     except OSError as exc:
-        text = Text("{} cannot be run: {}", name, reason_of(exc))
-        raise KeyRefused(text, hint=Text("correct aliyun.credentials, or give its full path")) from exc
+        raise _not_run(name, user.pw_name, exc) from exc
     output = _Output(name, process)
     how = output.read(clock)
     found = object_in(bytes(output.printed))
@@ -83,6 +83,16 @@ def key_from(argv: Sequence[str], environment: Mapping[str, str], clock: Clock) 
     except DnsUnavailable as exc:
         exc.hint = exc.hint or hint
         raise
+
+
+def _not_run(name: str, user: str, exc: OSError) -> KeyRefused:
+    cures = {
+        errno.EACCES: Text("let user {} run it: chmod +x, and for the folders above it", user),
+        errno.ENOEXEC: Text("let it begin with the line #!/bin/sh, or that of its language"),
+    }
+    other = Text("correct aliyun.credentials, or give its full path")
+    text = Text("{} cannot be run: {}", name, reason_of(exc))
+    return KeyRefused(text, hint=cures.get(exc.errno or 0, other))
 
 
 def _key_in(found: Mapping[str, object]) -> Mapping[str, object]:
