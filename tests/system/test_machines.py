@@ -111,7 +111,7 @@ def test_a_second_docker_host_gets_each_renewed_certificate(bare: Bed, paper: Re
         sites(bare, {"command": [str(script), SECOND], "port": f"{SECOND}:5000", "timeout": "30s"})
         seen = []
         for _ in range(2):
-            bare.ok("--renew-now")
+            bare.ok("--renew-now", "--force")
             seen.append(served_sha256(SECOND, 5000, LAN_NAME))
             assert seen[-1] == bare.published(LAN_NAME)
         assert len(set(seen)) == 2
@@ -197,7 +197,7 @@ def renew_with_one_ill(bare: Bed, three: list[SshMachine], number: int) -> None:
     sick = three[how]
     before = sick.served(LAN_NAME) if how else ""
     words = ill(sick, how)
-    done = bare.run("--renew-now")
+    done = bare.run("--renew-now", "--force")
     assert done.returncode == 1
     new = bare.published(LAN_NAME)
     for machine in three:
@@ -243,7 +243,7 @@ def test_three_machines_and_twenty_renewals_by_ssh(bare: Bed, three: list[SshMac
             if number % 2:
                 renew_with_one_ill(bare, three, number // 2)
             else:
-                bare.ok("--renew-now")
+                bare.ok("--renew-now", "--force")
                 assert {each.served(LAN_NAME) for each in three} == {bare.published(LAN_NAME)}
     keys_open_nothing_else(three)
     # Of each machine one generation and the one before are left, and nothing half.
