@@ -58,8 +58,11 @@ def remembered(state_dir: Path) -> dict[str, ClientFacts]:
 
 
 def is_due(view: View, known: Visits) -> bool:
-    """Whether it is time to try: once an hour, and after a change of the site; not while steps are due."""
-    if view.seen.published.facts is None or view.decision.due(view.seen.at):
+    """Whether it is time to try: once an hour, and after a change of the site; not while steps are due.
+
+    A certificate that sites share has no address: its sites are visited.
+    """
+    if view.site.is_shared or view.seen.published.facts is None or view.decision.due(view.seen.at):
         return False
     facts = facts_of(view, known)
     if facts is None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trustme
 from support.listeners import context_of, listening, speak_tls
+from support.sharing import sharers, unit
 from support.views import FACTS, LISTED, NOTHING, NOW, on_three, said, site, view
 
 from certbotless.base import files, saved
@@ -141,6 +142,12 @@ def test_it_is_tried_once_an_hour() -> None:
 def test_what_is_not_well_is_tried_sooner() -> None:
     for minutes, due in ((9, False), (10, True)):
         assert is_due(view(), met(view(), NOW - timedelta(minutes=minutes), trusted=False)) is due
+
+
+def test_a_certificate_that_sites_share_is_not_visited_but_they_are() -> None:
+    """It would be due at each check, for ever."""
+    assert not is_due(unit(), {})
+    assert all(is_due(each, {}) for each in sharers())
 
 
 def test_a_time_to_come_counts_for_nothing() -> None:
