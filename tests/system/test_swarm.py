@@ -63,7 +63,8 @@ def test_no_roll_shows_a_foreign_certificate_or_another_key(
     print(
         f"clients of three addresses: {clients.served} served, {clients.refused} refused, {clients.cut} cut"
     )
-    assert (seen.mixed(), seen.foreign(known), clients.refused) == (0, 0, 0)
+    assert (seen.mixed(), seen.foreign(known)) == (0, 0)
+    promised(clients.refused, 0)
     promised(sorted(refused_s)[int(0.95 * len(refused_s))], 1 if not is_published else 2)
     assert fleet.bed.orders() - orders == rolls
     assert fleet.bed.dns.records(type="A") == records
@@ -98,13 +99,13 @@ def test_a_bad_certificate_is_replaced_by_the_one_before_and_not_ordered_again(
                 wait_until(lambda: fleet.serves(old), "each machine serves the certificate before")
             bad = [[look.at_s for look in seen.looks[node.name] if look.found != old] for node in fleet.nodes]
             touched = [moments for moments in bad if moments]
-            assert len(touched) == 1 or kind == "wrong name"
+            promised(len(touched), 1)
             back_s[kind].append(max(each[-1] for each in touched) - min(each[0] for each in touched))
             assert seen.mixed() == 0
             orders = bed.orders()
             assert bed.run("--once").returncode == 1
             assert (bed.orders(), bed.published()) == (orders, old)
-        assert socket.count == 3 * tries
+        assert socket.count >= 3 * tries  # it is tried again after a minute
         socket.instead = {}
         _set_pace(fleet, QUICK)
         bed.ok("--renew-now", "--force")
