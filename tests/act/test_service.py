@@ -152,6 +152,7 @@ def test_each_node_has_its_place(well: Fleet) -> None:
     assert well.state.trial is None
 
 
+@pytest.mark.row(135)
 def test_a_certificate_that_no_node_takes_is_refused_and_the_one_before_published(well: Fleet) -> None:
     before, bad = well.sha256, well.renew()
     for node in well.swarm.by_name.values():
@@ -183,6 +184,7 @@ def test_a_certificate_that_no_node_takes_is_refused_and_the_one_before_publishe
     well.assert_all_serve(bad)
 
 
+@pytest.mark.row(140)
 def test_a_pause_at_a_failure_is_ended_by_the_secrets_before(well: Fleet) -> None:
     well.swarm.failure_action = "pause"
     before, bad = well.sha256, well.renew()
@@ -196,6 +198,7 @@ def test_a_pause_at_a_failure_is_ended_by_the_secrets_before(well: Fleet) -> Non
     assert len(well.ours) == 2
 
 
+@pytest.mark.row(136)
 def test_a_power_cut_during_a_roll_costs_no_certificate(well: Fleet) -> None:
     """The Swarm may take the update back for it; it is made again, without an order."""
     new = well.renew()
@@ -217,6 +220,7 @@ def test_a_power_cut_during_a_roll_costs_no_certificate(well: Fleet) -> None:
     assert well.look().state == "ok"
 
 
+@pytest.mark.row(136)
 def test_a_node_without_power_is_pending_and_asked_for_every_ten_minutes(well: Fleet) -> None:
     node = well.swarm.power_off(2)
     well.run()
@@ -270,6 +274,7 @@ def test_a_node_that_joins_is_found_within_an_hour(well: Fleet) -> None:
     well.assert_all_serve(well.sha256)
 
 
+@pytest.mark.row(139)
 def test_a_node_that_came_back_without_its_service_begins_again(well: Fleet) -> None:
     node = well.swarm.by_name["node3"]
     node.server.unload()
@@ -294,6 +299,7 @@ def test_an_update_of_another_one_at_the_same_time_is_no_harm(well: Fleet) -> No
     assert well.swarm.service["Spec"]["Labels"] == {"admin": "2"}
 
 
+@pytest.mark.row(138)
 def test_the_old_stack_file_is_followed_by_our_update(well: Fleet) -> None:
     spec = well.swarm.service["Spec"]
     by_hand = {**spec, "TaskTemplate": {**spec["TaskTemplate"], "ContainerSpec": well.hand_made()}}
@@ -305,6 +311,7 @@ def test_the_old_stack_file_is_followed_by_our_update(well: Fleet) -> None:
     well.assert_all_serve(well.sha256)
 
 
+@pytest.mark.row(137)
 @pytest.mark.parametrize(
     "said",
     ["The swarm does not have a leader. It's possible that too few managers are online.", "raft: no leader"],

@@ -120,6 +120,7 @@ def test_a_ready_node_that_does_not_serve_it_begins_again(leaf: str, task: str, 
     assert kind(NEW, NEW, leaf, **wrong, steady_for=seconds * SECOND) == "force"
 
 
+@pytest.mark.row(139)
 def test_it_begins_again_at_most_three_times_ten_minutes_apart() -> None:
     def forced(count: int, minutes: int) -> Any:
         ours = replace(OURS, forced=count, forced_at=EPOCH - minutes * MINUTE)

@@ -92,8 +92,8 @@ PROOFS = {
     "sites[].deploy[].when": "system/test_deploy.py::test_a_window_is_waited_for_but_not_beyond_the_deadline",
     "sites[].deploy[].stop_timeout": "act/test_deploy.py::"
     "test_a_restart_gives_the_container_its_time_to_stop_and_is_proved",
-    "sites[].deploy[].service": "system/test_service.py::"
-    "test_secrets_by_hand_are_replaced_and_the_last_two_of_ours_kept",
+    "sites[].deploy[].service": "system/test_swarm.py::"
+    "test_no_roll_shows_a_foreign_certificate_or_another_key",
     "sites[].deploy[].secrets.cert": "act/test_service.py::test_the_files_of_a_service_may_have_other_names",
     "sites[].deploy[].secrets.key": "act/test_service.py::test_the_files_of_a_service_may_have_other_names",
     "sites[].deploy[].timeout": "act/test_deploy.py::test_a_command_that_hangs_is_ended_with_what_it_said",

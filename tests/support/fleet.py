@@ -72,10 +72,19 @@ class Fleet:
         """Return the state of each machine, as `status --json` tells it."""
         return {entry["node"]: entry["state"] for entry in self.bed.status()["sites"][0]["deploy"]}
 
+    def settings(self) -> Any:
+        """Return all that the service is told to be, but for the secrets."""
+        spec = self.services.list(filters={"name": SERVICE})[0].attrs["Spec"]
+        return {**spec, "TaskTemplate": {**spec["TaskTemplate"], "ContainerSpec": _but_secrets(spec)}}
+
     def secrets(self) -> list[str]:
         """Return the names of the secrets that the program has made."""
         found = self.swarm.manager().client().secrets.list(filters={"label": "certbotless.domain"})
         return [secret.name for secret in found]
+
+
+def _but_secrets(spec: Any) -> Any:
+    return {key: each for key, each in spec["TaskTemplate"]["ContainerSpec"].items() if key != "Secrets"}
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def test_no_roll_shows_a_foreign_certificate_or_another_key(
     fleet.heal(pace=QUICK, is_published=is_published)
     known, took_s, refused_s = [fleet.bed.published()], list[float](), list[float]()
     orders, records = fleet.bed.orders(), fleet.bed.dns.records(type="A")
-    addresses = [node.address for node in fleet.nodes]
+    addresses, settings = [node.address for node in fleet.nodes], fleet.settings()
     with Probers(fleet.nodes, DOMAIN) as seen, Clients(addresses, DOMAIN) as clients:
         for _ in range(rolls):
             began_s = time.monotonic()
@@ -66,6 +66,7 @@ def test_no_roll_shows_a_foreign_certificate_or_another_key(
     assert (seen.mixed(), seen.foreign(known)) == (0, 0)
     promised(clients.refused, 0)
     promised(sorted(refused_s)[int(0.95 * len(refused_s))], 1 if not is_published else 2)
+    assert fleet.settings() == settings
     assert fleet.bed.orders() - orders == rolls
     assert fleet.bed.dns.records(type="A") == records
     fleet.bed.assert_no_txt()
