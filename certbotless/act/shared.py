@@ -68,7 +68,7 @@ def save_spare(ctx: SiteContext) -> None:
             pair = spare.pair()
             held = keys.matching_facts(pair.chain.encode(), keys.key_from_pem(pair.key.encode()))
             if held != spare.facts:
-                raise StoreError(Text("{} of {} is not true", META, spare.generation))
+                raise StoreError(Text("{} of {} does not match its certificate", META, spare.generation))
         except (StoreError, IssueError) as exc:
             failed = exc
             continue

@@ -149,7 +149,7 @@ def _refused(said: str, what: str) -> DeployError:
         hint = Text("run certbotless on a manager, or make this machine one: docker node promote")
         return SwarmWaits(Text("this machine is not a manager of a Swarm"), hint=hint)
     if "update out of sequence" in lower:
-        return Conflict(Text("the service {!r} was changed by another one", what))
+        return Conflict(Text("the service {!r} was changed by another program", what))
     if any(each in lower for each in _NO_LEADER):
         hint = Text("start more of its managers: docker node ls")
         return SwarmWaits(Text("the Swarm has no leader now: {}", words), hint=hint)

@@ -149,7 +149,7 @@ def _sharing(view: View, seen: ServiceSeen) -> Found:
     container: Mapping[str, Any] = seen.spec["TaskTemplate"].get("ContainerSpec") or {}
     image = str(container.get("Image", ""))
     if image.partition("/")[0].partition(":")[0] in view.site.all_names:
-        text = _("its image is in this registry: a node whose own is down cannot fetch it")
+        text = _("its image is in this registry: a node cannot pull it while the registry there is down")
         found.append((text, _("take the image from elsewhere, or load it on each node: docker load")))
     if len(seen.nodes) < 2:
         return found
@@ -162,7 +162,7 @@ def _sharing(view: View, seen: ServiceSeen) -> Found:
     names = {str(each).partition("=")[0] for each in container.get("Env") or ()}
     is_registry = image.partition("@")[0].rpartition("/")[2].partition(":")[0] == "registry"
     if (is_registry or registry.CERTIFICATE in names) and "REGISTRY_HTTP_SECRET" not in names:
-        text = _("it has no REGISTRY_HTTP_SECRET: a push that another node goes on with fails")
+        text = _("it has no REGISTRY_HTTP_SECRET: a push fails if another node gets a part of it")
         cure = _UPDATE.format("--env-add REGISTRY_HTTP_SECRET=RANDOM", seen.name)
         found.append((text, cure))
     return found
