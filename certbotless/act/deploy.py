@@ -27,12 +27,10 @@ from ..model.deployed import Restarting
 from ..model.observation import Endpoint, Observation, endpoints_of, where_of
 from ..world.containers import ACTION_EVENTS, Container, published_port, run_command
 from .context import SiteContext
-from .proof import PROOF_TIMEOUT_S, SILENCE_HINT, Proof, Service
+from .proof import PROOF_TIMEOUT_S, RELOAD_OVERLAP_S, SILENCE_HINT, Proof, Service
 
 logger = logging.getLogger(__name__)
 
-# A service that reloads answers from its old workers too for a moment: nginx for 0.1 s.
-_RELOAD_OVERLAP_S = 0.5
 # The time of the engine itself, beside the container's own.
 _CONTAINER_MARGIN_S = 60
 # A second action settles what was read a moment before the files were there; a third one cures nothing.
@@ -190,7 +188,7 @@ class DeploySteps:
                 is_held=self._is_held(target),
                 is_coming_up=abs(age) < timedelta(seconds=PROOF_TIMEOUT_S),
                 is_dead=is_dead,
-                overlap_s=0 if target.action.kind == "restart" else _RELOAD_OVERLAP_S,
+                overlap_s=0 if target.action.kind == "restart" else RELOAD_OVERLAP_S,
                 hint=_hint_at(container),
             )
             self._proof.settle(service, lock)
@@ -259,7 +257,7 @@ class DeploySteps:
             hopeless=Text("{!r} was run for it {} times", target.name, _MOST_ACTIONS),
             is_canary=is_canary,
             is_held=self._is_held(target),
-            overlap_s=_RELOAD_OVERLAP_S,
+            overlap_s=RELOAD_OVERLAP_S,
         )
         with lock:
             self._proof.settle(service, lock)

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # A registry restarts in half a second; one that drains its uploads takes its drain time more.
 PROOF_TIMEOUT_S = 30
+# A service that reloads answers from its old workers too for a moment: nginx for 0.1 s.
+RELOAD_OVERLAP_S = 0.5
 # A lost SYN is sent again only after a second, so give up on it sooner and try again.
 _CONNECT_TIMEOUT_S = 0.5
 # A service that does not answer has nothing to finish, and serves no client until it has ended.
@@ -188,7 +190,7 @@ class Proof:
         """
         ctx = self._ctx
         until = reads_until(ctx.state, name, self.sha256)
-        leaf = self._wait_for(where, self.sha256, 0 if until else PROOF_TIMEOUT_S)
+        leaf = self._wait_for(where, self.sha256, 0) if until else self._wait_for(where, self.sha256)
         if leaf == self.sha256:
             return
         at, now = f"{where[0]}:{where[1]}", ctx.clock.now()
@@ -253,13 +255,14 @@ class Proof:
         """Wait until this leaf, and none but it, is served for as long as old workers may answer.
 
         Args:
-            service: what was acted upon; None for what reads its files by itself.
+            service: what was acted upon; None for what reads its files by itself, at a moment of its own.
 
         Returns:
             The leaf that was seen last, empty for no TLS answer; after `timeout_s`, or once the service
             is dead, it is another one than was waited for.
         """
-        at, overlap_s = f"{where[0]}:{where[1]}", service.overlap_s if service else 0
+        at, overlap_s = f"{where[0]}:{where[1]}", service.overlap_s if service else RELOAD_OVERLAP_S
+        overlap_s = min(overlap_s, timeout_s)
         logger.debug(
             "certificate.proving at=%s", at, extra=waits_for(N_("the service to use the new certificate"), at)
         )

@@ -3,8 +3,8 @@
 Owns what such a host looks like, and that nothing of it stays: not a process, interface, mount, control
 group or file. It is root's own machine (the same programs, the same folders), with these of its own: the
 processes, the network (`lo` and a LAN interface that carries the default route), the host name, /run, a copy
-of /etc, a folder /tmp/certbotless-XXXXXX that is TMPDIR, and /certs, /etc/docker, /etc/certbotless and
-/var/lib/certbotless, all empty.
+of /etc and of the roots below /usr/local that its administrator trusts, a folder /tmp/certbotless-XXXXXX that
+is TMPDIR, and /certs, /etc/docker, /etc/certbotless and /var/lib/certbotless, all empty.
 Never touches the machine around it, but for that one folder in /tmp and the control groups of an engine; both
 are removed at the end.
 
@@ -96,6 +96,11 @@ mount -t tmpfs -o mode=0755 certbotless "$root/run"
 mount -t proc proc "$root/proc"
 cp -a /etc "$scratch/.etc"
 mount --bind "$scratch/.etc" "$root/etc"
+roots=usr/local/share/ca-certificates  # which others make links to in /etc
+if [ -d "/$roots" ]; then
+    cp -a "/$roots" "$scratch/.roots"
+    mount --bind "$scratch/.roots" "$root/$roots"
+fi
 for folder in certs etc/docker etc/certbotless var/lib/certbotless; do
     mkdir -p "$root/$folder"
     mount -t tmpfs -o mode=0755 certbotless "$root/$folder"
