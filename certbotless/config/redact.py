@@ -46,6 +46,16 @@ _FORMS = (
     (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]*)*"), _HIDDEN),
     (re.compile(r"(?<![\w.-])[\w-]{22,}\.[\w-]{43}(?![\w-])"), _HIDDEN),
 )
+# What may be a secret in the words of a program: long, of mixed letters and digits. A path is none, nor is
+# the fingerprint of a host, which ssh shows.
+_LIKE_A_SECRET = re.compile(
+    r"(?<![\w/.+-])(?<!SHA256:)(?=[\w+/=-]*[0-9])(?=[\w+/=-]*[a-z])(?=[\w+/=-]*[A-Z])[\w+/=.-]{20,}"
+)
+
+
+def without_likely_secrets(text: str) -> str:
+    """Return the words of a foreign program without what may be a secret, as the lines of a private key."""
+    return _LIKE_A_SECRET.sub(_HIDDEN, text)
 
 
 class Redactor:

@@ -352,8 +352,15 @@ def _address(text: str | None) -> str:
 def _how(code: int | None, timeout_s: float, output: bytes = b"") -> str:
     """Return how a program has failed, with what it said last; `code` is None for one that did not end."""
     how = Text("did not end in {:g} s", timeout_s) if code is None else Text("ended with {}", code)
-    words = printable(output.decode(errors="replace").strip())
+    # A command has the private key, and these words go to state, log and messages.
+    words = printable(_without_secrets(output.decode(errors="replace").strip()))
     return Text("{}: {}", how, words) if words else how
+
+
+def _without_secrets(text: str) -> str:
+    from ..config.redact import without_likely_secrets  # noqa: PLC0415  (only a failure needs it)
+
+    return without_likely_secrets(text)
 
 
 def _absent(name: str) -> DeployError:

@@ -3,13 +3,16 @@
 A real engine is driven in the system tests; here a small HTTP server gives the answers that one seldom gives.
 """
 
+import base64
 import io
 import json
 import os
 import pwd
+import random
 import re
 import socket
 import tarfile
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -527,6 +530,23 @@ def test_a_command_that_ends_badly_is_told_with_its_last_words_on_one_line(scrip
     assert (failed.value.message.isprintable(), failed.value.retryable) == (True, True)
     assert len(failed.value.message) < 600
     assert failed.value.hint
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("size", [138, 1218], ids=["EC", "RSA"])
+def test_its_last_words_have_nothing_of_the_private_key_but_the_fingerprint_of_a_host(
+    tmp_path: Path, size: int
+) -> None:
+    """As of a script with `set -x`; only the end of a long key is among them, without its first line."""
+    lines = textwrap.wrap(base64.b64encode(random.Random(7).randbytes(size)).decode(), 64)  # noqa: S311
+    key = "\n".join(["-----BEGIN PRIVATE KEY-----", *lines, "-----END PRIVATE KEY-----", ""])
+    (tmp_path / "key").write_text(key)
+    fingerprint = "SHA256:" + "aB3+" * 10 + "xY9"
+    script = f'set -x; k=$(cat {tmp_path}/key); : "$k"; echo {fingerprint} >&2; exit 1'
+    with pytest.raises(DeployError) as failed:
+        run_command(["sh", "-c", script], ENVIRONMENT)
+    assert not [line for line in lines if line[-20:] in failed.value.message]
+    assert fingerprint in failed.value.message
 
 
 @pytest.mark.process

@@ -22,7 +22,7 @@ from ...base import privileges
 from ...base.clock import Clock
 from ...base.errors import DnsUnavailable, KeyRefused, printable, reason_of
 from ...base.words import Text
-from ...config.redact import Redactor
+from ...config.redact import Redactor, without_likely_secrets
 from .access import Key
 from .key_data import key_of, object_in
 
@@ -32,10 +32,6 @@ MOST_BYTES = 64 * 1024
 _MOST_WORDS_BYTES, _MOST_WORDS = 4096, 300
 # How soon the end of a program is seen whose output something else holds open; and how soon a stop is.
 _POLL_S, _STOP_LOOK_S = 0.1, 2
-# What may be a secret in the words of a program: long, of mixed letters and digits.
-_LIKE_A_SECRET = re.compile(
-    r"(?<![\w/.+-])(?=[\w+/=-]*[0-9])(?=[\w+/=-]*[a-z])(?=[\w+/=-]*[A-Z])[\w+/=.-]{20,}"
-)
 
 
 def key_from(argv: Sequence[str], environment: Mapping[str, str], clock: Clock) -> Key:
@@ -170,4 +166,4 @@ class _Output:
             # The rest of a word that was cut may be half of a secret.
             said = re.sub(r"^\S+", "", said)
         text = Redactor(value for value in printed if isinstance(value, str))(said.strip())
-        return printable(_LIKE_A_SECRET.sub("***", text)[-_MOST_WORDS:], 4 * _MOST_WORDS)
+        return printable(without_likely_secrets(text)[-_MOST_WORDS:], 4 * _MOST_WORDS)
