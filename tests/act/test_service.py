@@ -274,6 +274,23 @@ def test_a_node_that_joins_is_found_within_an_hour(well: Fleet) -> None:
     well.assert_all_serve(well.sha256)
 
 
+def test_a_node_that_has_joined_and_was_never_met_keeps_no_other_from_the_certificate(
+    well: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Swarm knows it from its join on, and its host name from its first words."""
+    listed, new = well.swarm.nodes, well.renew()
+    joined = {
+        "ID": "w4z9k2m1x8c7",
+        "Version": {"Index": 1},
+        "Spec": {"Labels": {}, "Role": "manager", "Availability": "active"},
+        "Description": {"Platform": {}, "Resources": {}, "Engine": {}, "TLSInfo": {}},
+        "Status": {"State": "unknown"},
+    }
+    monkeypatch.setattr(well.swarm, "nodes", lambda: [*listed(), joined])
+    assert well.run().state == "ok"
+    well.assert_all_serve(new)
+
+
 @pytest.mark.row(139)
 def test_a_node_that_came_back_without_its_service_begins_again(well: Fleet) -> None:
     node = well.swarm.by_name["node3"]
