@@ -6,12 +6,14 @@ import json
 import os
 import re
 import shlex
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import trustme
 import yaml
 from support.commands import completed
 from support.pages import (
@@ -298,3 +300,37 @@ def test_the_words_to_look_for_are_the_programs_own() -> None:
     text = said()
     parts = {part.strip() for quotation in ours for part in quotation.split("…")}
     assert [part for part in sorted(parts) if part not in text] == []
+
+
+@pytest.mark.process
+def test_a_machine_that_has_fetched_a_certificate_tries_a_reload_again_that_failed(tmp_path: Path) -> None:
+    """By the script of the page, with rsync and systemctl in their places."""
+    source, at, made = tmp_path / "source", tmp_path / "fetched", trustme.CA().issue_cert("git.example.com")
+    for folder in (source, at):
+        folder.mkdir()
+    (source / "fullchain.pem").write_bytes(made.cert_chain_pems[0].bytes())
+    (source / "privkey.pem").write_bytes(made.private_key_pem.bytes())
+    reloads, broken = tmp_path / "reloads", tmp_path / "broken"
+    broken.touch()
+    instead = {
+        "rsync": f'for last; do :; done; cp {source}/* "$last"',
+        "systemctl": f"echo >>{reloads}; ! [ -e {broken} ]",
+    }
+    for name, text in instead.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    script = block("docs/machines.md", "fetch").text.replace("/var/lib/fetch-certificate", str(at))
+
+    def fetch() -> tuple[int, int]:
+        done = subprocess.run(
+            ["sh", "-c", script],
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            capture_output=True,
+            check=False,
+        )
+        return done.returncode, len(reloads.read_text())
+
+    assert fetch() == (1, 1)
+    broken.unlink()
+    assert [fetch(), fetch()] == [(0, 2), (0, 2)]
+    assert (at / "current/privkey.pem").read_bytes() == made.private_key_pem.bytes()
