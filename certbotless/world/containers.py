@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -36,6 +36,8 @@ from .identity import (
 
 # For a program that makes a service read its files anew, here or in a container.
 PROGRAM_TIMEOUT_S = 60
+# How long the end of a killed program is waited for.
+_KILLED_WITHIN_S = 5
 # What a program says last is why it failed.
 _MOST_WORDS_BYTES = 400
 
@@ -300,9 +302,11 @@ def run_command(
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            # With all that it started, or each try would leave some more of it.
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            # With all that it started, or each try would leave some more of it. One that sudo has made
+            # root's cannot be ended, and one that waits for a dead NFS server ends when that is back.
+            with suppress(PermissionError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(_KILLED_WITHIN_S)
         if code != 0:
             size = output.seek(0, os.SEEK_END)
             output.seek(max(size - _MOST_WORDS_BYTES, 0))

@@ -4,17 +4,19 @@ A real engine is driven in the system tests; here a small HTTP server gives the 
 """
 
 import base64
+import gc
 import io
 import json
 import os
 import pwd
 import random
 import re
+import signal
 import socket
 import tarfile
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +28,9 @@ from support.children import DONE, run_in_child
 from support.fakes import FakeContainers, HttpServer, Reply, Request
 from support.scripted_ca import json_reply
 
-from certbotless.base.errors import DeployError, DeployWaits
+from certbotless.base.errors import DeployError, DeployWaits, NotActedUpon
 from certbotless.config.values import Reload
+from certbotless.world import containers as containers_module
 from certbotless.world.containers import Container, Containers, DockerContainers, run_command
 from certbotless.world.identity import RootHere, reads_all
 
@@ -560,6 +563,26 @@ def test_a_command_that_does_not_end_is_ended_with_all_that_it_started(tmp_path:
     with suppress(FileNotFoundError, ProcessLookupError):
         while ") Z " not in process.read_text():
             assert time.monotonic() < deadline
+
+
+def cannot(*_: int) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
+@pytest.mark.process
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+@pytest.mark.parametrize("kill", [cannot, lambda *_: None], ids=["root's", "of a dead NFS server"])
+def test_a_command_that_cannot_be_ended_keeps_nobody_waiting(
+    kill: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers_module, "_KILLED_WITHIN_S", 0.1)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "killpg", kill)
+        with pytest.raises(NotActedUpon, match=r"the command 'sh' did not end in 0\.5 s: it waits"):
+            script = f"echo $$ >{tmp_path}/pid; echo it waits; exec sleep 60"
+            run_command(["sh", "-c", script], ENVIRONMENT, timeout_s=0.5)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)  # it was there still
+    gc.collect()  # the process that nobody has waited for
 
 
 @pytest.mark.process

@@ -1,7 +1,9 @@
 """A key that a program prints: what is taken, and what is said of everything else."""
 
+import gc
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -216,6 +218,22 @@ def test_one_that_does_not_end_is_ended_with_all_that_it_started(
     assert "the command 'KEY' did not end in 1 s: waiting for a pin; run it" in fault_of(argv)
     pid = int((tmp_path / "pid").read_text())
     wait_until(lambda: not is_running(pid), "what it started has ended")
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_one_that_has_become_roots_and_cannot_be_ended_keeps_nobody_waiting(
+    program: Callable[[str], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(command, "TIMEOUT_S", 0.5)
+    argv = program(f"echo $$ >{tmp_path}/pid; exec sleep 60")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "killpg", cannot)
+        assert "the command 'KEY' did not end in 0.5 s" in fault_of(argv)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    gc.collect()  # the process that nobody has waited for
 
 
 @pytest.mark.row(115)

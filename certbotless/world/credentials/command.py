@@ -30,6 +30,8 @@ TIMEOUT_S = 30
 MOST_BYTES = 64 * 1024
 # Of its standard error: the last bytes that are kept, and the last characters that are shown.
 _MOST_WORDS_BYTES, _MOST_WORDS = 4096, 300
+# How long the end of a killed program is waited for.
+_KILLED_WITHIN_S = 5
 # How soon the end of a program is seen whose output something else holds open; and how soon a stop is.
 _POLL_S, _STOP_LOOK_S = 0.1, 2
 
@@ -117,10 +119,11 @@ class _Output:
             return Text("{} {}", self._name, how) if how else ""
         finally:
             if self._process.returncode is None:
-                # With all that it started, or each try would leave some more of it.
-                with suppress(ProcessLookupError):
+                # With all that it started, or each try would leave some more of it. One that sudo has
+                # made root's cannot be ended; one that waits for a dead NFS server ends when that is back.
+                with suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
                     os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
+                    self._process.wait(_KILLED_WITHIN_S)
             for pipe in (self._process.stdout, self._process.stderr):
                 if pipe is not None:
                     pipe.close()
