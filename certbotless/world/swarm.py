@@ -261,9 +261,9 @@ def _ids_in(template: Any) -> frozenset[str]:
 def _names(listed: Any) -> dict[str, str]:
     """Return the name of each node by its id: its host name, made unique.
 
-    One that has joined, and was never met since, has none.
+    The node itself says what it is called. One that has joined, and was never met since, has no name.
     """
-    hosts = [each["Description"].get("Hostname") or each["ID"][:12] for each in listed]
+    hosts = [printable(each["Description"].get("Hostname") or each["ID"][:12]) for each in listed]
     return {
         each["ID"]: host if hosts.count(host) == 1 else f"{host}-{each['ID'][:6]}"
         for each, host in zip(listed, hosts, strict=True)

@@ -291,6 +291,17 @@ def test_a_node_that_has_joined_and_was_never_met_keeps_no_other_from_the_certif
     well.assert_all_serve(new)
 
 
+def test_what_a_node_says_that_it_is_called_is_one_line_of_text(
+    well: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes to the terminal and to the log, and only managers are to be trusted."""
+    listed = well.swarm.nodes()
+    listed[1]["Description"]["Hostname"] = "node2\x1b[2J\n2026-11-24 all is right"
+    monkeypatch.setattr(well.swarm, "nodes", lambda: listed)
+    names = [node.name for node in DockerServices(well.swarm).find("registry").nodes]
+    assert names == ["node1", r"node2\x1b[2J\n2026-11-24 all is right", "node3"]
+
+
 @pytest.mark.row(139)
 def test_a_node_that_came_back_without_its_service_begins_again(well: Fleet) -> None:
     node = well.swarm.by_name["node3"]
