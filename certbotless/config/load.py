@@ -143,6 +143,21 @@ def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -
         yield from _check_zone(doc, i, zone, domains[i], names[i])
         yield from _check_wildcards(doc, i, domains[i], names[i])
         yield from _check_targets(doc, i, _entries(site.get("deploy")), wrong)
+    yield from _check_secrets(doc, sites)
+
+
+def _check_secrets(doc: Document, sites: list[dict[str, Any]]) -> Iterator[Fault]:
+    """Yield the services of which two sites would replace the same secret, by turns and for ever."""
+    first: dict[tuple[str, str], int] = {}
+    for i, site in enumerate(sites):
+        for j, target in enumerate(_mappings(site.get("deploy"))):
+            taken = [each for each in targets.secret_files(target) if first.setdefault(each, i) != i]
+            for service, file in taken[:1]:
+                form = N_(
+                    "the file {!r} of {!r} is already that of sites[{}]: one secret holds one certificate"
+                )
+                text = Text(form, file, service, first[service, file])
+                yield doc.fault(("sites", i, "deploy", j, "service"), text)
 
 
 def _check_places(doc: Document) -> Iterator[Fault]:

@@ -121,6 +121,16 @@ def faults_of(target: Mapping[str, Any]) -> list[tuple[str, Text]]:
     return found
 
 
+def secret_files(target: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each secret that a target with these keys replaces: the service, and the name of the file."""
+    service, given = target.get("service"), target.get("secrets")
+    for key in ("cert", "key") if isinstance(service, str) else ():
+        file = given.get(key) if isinstance(given, dict) else None
+        file = default_of(SecretFiles, key) if file is None else file
+        if isinstance(file, str):
+            yield str(service), file
+
+
 def _faults_of_service(target: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     for key in ("action", "stop_timeout"):
         if key in target:

@@ -455,6 +455,19 @@ def test_two_targets_of_a_site_have_two_names(first: str, second: str, fault: st
     parse(text_of().replace("deploy: []", f"deploy: [{{{first}}}]"))
 
 
+def test_two_sites_do_not_replace_the_same_secret_of_a_service() -> None:
+    """Each would put its own certificate in the place of the other's, at each check."""
+    target = "deploy: [{service: registry, port: 5000}]"
+    one = text_of().replace("deploy: []", target)
+    other = f"{one.rstrip()}\n  - {{domain: other.sweetlove.top, {target}}}\n"
+    (found,) = faults_of(other)
+    assert "sites[1].deploy[0].service: the file 'tls.pem' of 'registry' is already that of sites[0]" in found
+    half = other.replace("port: 5000}]}", "port: 5000, secrets: {cert: b.pem}}]}")
+    assert "the file 'tls.key' of 'registry'" in faults_of(half)[0]
+    parse(other.replace("port: 5000}]}", "port: 5000, secrets: {cert: b.pem, key: b.key}}]}"))
+    parse(other.replace("registry, port: 5000}]}", "other, port: 5000}]}"))
+
+
 # --- reading ------------------------------------------------------------------------------------------------
 
 
