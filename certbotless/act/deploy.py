@@ -42,7 +42,7 @@ _LOST_AFTER = timedelta(days=1)
 class DeploySteps:
     """The steps `deploy` and `redeploy` of one site; `seen` is from a moment ago.
 
-    `is_retry`: what is published was refused before, and is given another try.
+    `is_retry`: the published certificate was refused before, and this is another try of it.
     """
 
     def __init__(self, ctx: SiteContext, seen: Observation, *, is_retry: bool = False) -> None:
@@ -214,7 +214,7 @@ class DeploySteps:
         self._proof.wait_for_itself(name, where)
 
     def _serve_places(self, target: Target, *, is_canary: bool) -> None:
-        """Make each place of what is no container serve what is published; one that fails holds none back."""
+        """Make each place of a target without a container serve the published certificate; all are tried."""
         failed = list[DeployError]()
         several = self._ctx.site.address.several
         places = endpoints_of(target, self._ctx.state, self._seen.host, several)

@@ -109,7 +109,7 @@ class ServiceRoll:
         self._updates, self._has_updated = 0, False
 
     def run(self, *, is_held: bool, is_retry: bool) -> None:
-        """Do what is due until every node serves what is published.
+        """Take the steps that are due until every node serves the published certificate.
 
         Args:
             is_held: nodes that answer are left alone.

@@ -140,7 +140,7 @@ def _view(goal: Goal, remembered: SiteState, seen: Observation, decision: Decisi
         key: failure
         for key, failure in remembered.failures.items()
         if key in asked
-        or "verify" in asked  # what is true is not known yet
+        or "verify" in asked  # it is not known yet whether meta.json is true
         or (is_order(key) and not _is_cured(failure, seen))
         or (is_unfinished and key.startswith("deploy:"))
     }

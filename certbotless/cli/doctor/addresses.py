@@ -1,4 +1,4 @@
-"""A list of addresses: what is served at each, and what clients meet at one where nothing is."""
+"""A list of addresses: which certificate each one serves, and how long a client waits at a silent one."""
 
 from ...base.words import _
 from ...model.view import View
