@@ -14,13 +14,15 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 import docker
 
 from .host import require_private_host
-from .process import Background
+from .process import Background, wait_until
 
 
 class Engine:
@@ -134,5 +136,12 @@ class Engine:
             self._client.close()
         self.stop()
         self._unmount()
-        shutil.rmtree(self._data)
-        shutil.rmtree(self._run)
+        for folder in (self._data, self._run):
+            # What an engine has started may still write there after its end, as Podman's conmon does.
+            wait_until(partial(_is_removed, folder), 10, f"{folder} is removed")
+
+
+def _is_removed(folder: Path) -> bool:
+    with suppress(OSError):
+        shutil.rmtree(folder)
+    return not folder.exists()
