@@ -11,7 +11,9 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -36,12 +38,18 @@ _OBJECTS_OF_A_DAEMON = gc.get_threshold()[0]
 def start() -> int:
     """Run the command of this process and return its exit code.
 
-    What is loaded stays to the end. To look for garbage in it would take a fifth of the CPU of a command that
-    only reads.
+    What is loaded stays to the end. To look for garbage in it, and to take it down, would take a quarter of
+    the CPU of a command that only reads.
     """
     gc.set_threshold(_OBJECTS_OF_A_START)
     code = main()
     gc.freeze()
+    if threading.active_count() == 1:
+        with suppress(OSError):  # a full disk: Python tells of it
+            sys.stdout.flush()
+            sys.stderr.flush()
+            logging.shutdown()
+            os._exit(code)
     return code
 
 
@@ -101,7 +109,9 @@ def _dispatch(args: argparse.Namespace) -> int:
         return _act(source, args)
     log.set_up()
     if args.errand is not None:
-        return _help(source, args.errand)
+        from .errand import run_errand
+
+        return run_errand(source, args.errand)
     return _daemon(source)
 
 
@@ -371,23 +381,6 @@ def _run(source: Path | None, args: argparse.Namespace, say: Callable[[str], Non
             intent = replace(intent, ca=ca)
     tells = source is not None and not args.dry_run
     return oneshot.run(checked, sites, intent, say, args.settled, tells=tells)
-
-
-def _help(source: Path | None, name: str) -> int:
-    """Do the work of a helper of the daemon (`service.wire`)."""
-    if name == "visit":
-        from ..config import load
-        from ..observe import client_visit
-
-        client_visit.visit_due(load.load(source))
-    else:
-        from ..base.checked import of_json
-        from ..base.clock import SystemClock
-        from ..notify import apprise_sender, outbox
-
-        post = of_json(outbox.Post, sys.stdin.buffer.read())
-        outbox.deliver(post, apprise_sender.send, SystemClock())
-    return 0
 
 
 def _daemon(source: Path | None) -> int:
