@@ -163,7 +163,8 @@ class ServiceRoll:
         named = {part: service.secrets.get(file) for part, file in self._files.items()}
         names_wanted = all(secret and secret.id == ours.get(part) for part, secret in named.items())
         nodes = tuple(
-            (node.name, leaves.get(node.name) == wanted, node.is_live, node.index) for node in service.nodes
+            (node.name, self._shown(service, leaves.get(node.name)), node.is_live, node.index)
+            for node in service.nodes
         )
         key = (names_wanted, service.rolling, nodes)
         failed = [each for each in service.failed if each.secrets & {*ours.values()}]
@@ -180,6 +181,10 @@ class ServiceRoll:
             failed=next((f"{each.node}: {each.why}" for each in failed[::-1]), ""),
             is_retry=is_retry,
         )
+
+    def _shown(self, service: ServiceSeen, leaf: str | None) -> str | bool | None:
+        """Return what of a node counts as a change: in an update each certificate, later only this one."""
+        return leaf if service.rolling == "on" else leaf == self._proof.sha256
 
     def _leaves(self, service: ServiceSeen) -> dict[str, str]:
         """Return what each node serves that is to serve now, by its name."""

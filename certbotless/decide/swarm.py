@@ -26,6 +26,7 @@ _LONGEST_ROLL = timedelta(minutes=5)
 _MOST_FORCED, _FORCED_APART = 3, timedelta(minutes=10)
 # How long a refused certificate waits for another try; the last one counts for all that follow.
 _REFUSED_FOR = tuple(timedelta(minutes=minutes) for minutes in (1, 10, 100, 24 * 60))
+_LOST_HINT_IN_ROLL = N_("bring node {0} back, or remove it: docker node rm --force {0}")
 LOST_HINT = N_("bring node {} back or remove it; use the host network")
 
 
@@ -70,6 +71,16 @@ class Sight:
         return ours if ours and ours.sha256 == self.wanted and not ours.is_done else None
 
     @property
+    def lost(self) -> list[NodeSeen]:
+        """The nodes that the Swarm has given up for now; of one that is ``unknown`` it will soon say more."""
+        return [node for node in self.service.nodes if node.state in ("down", "disconnected")]
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing has changed for longer than the Swarm waits after a node of an update."""
+        return self.steady_for >= PATIENCE + self.service.pause
+
+    @property
     def is_disturbed(self) -> bool:
         """Whether a node was lost, or came back, since our update: then its end says nothing."""
         since = self.ours.index if self.ours else 0
@@ -103,11 +114,10 @@ def next_doing(sight: Sight) -> Doing:
         return Doing("waits", Text(form, service.name), hint)
     if not sight.live:
         return Doing("waits", Text("no ready node has a task of the service {!r}", service.name))
-    if not sight.wrong:
-        # Within the time that the Swarm watches the last node for, it may yet go back.
-        return LOOK if service.rolling == "on" else DONE
     if service.rolling == "on":
         return _rolling(sight)
+    if not sight.wrong:
+        return DONE
     return _settled(sight) if sight.names_wanted else _other_secrets(sight)
 
 
@@ -116,14 +126,39 @@ def _rolling(sight: Sight) -> Doing:
     service, ours = sight.service, sight.our_try
     if ours is not None and sight.names_wanted and (strange := _strange(sight, ours)):
         return strange  # before it reaches the next node
+    is_stuck = bool(sight.lost) and sight.is_at_rest
+    if is_stuck and ours is not None and _is_of_ours(sight, ours) and _may_force(sight):
+        # An update never goes on from a node lost in it, and that node's return would count as a failure of
+        # the certificate on all nodes. Another update leaves the node out (swarmkit#1720).
+        return Doing("force")
+    if not sight.wrong:
+        # Within the time that the Swarm watches the last node for, it may yet go back.
+        return DONE if is_stuck else LOOK
     since = service.rolling_since or sight.now
-    if sight.now - since < _LONGEST_ROLL:
+    if sight.now - since < _LONGEST_ROLL + len(service.nodes) * service.pause:
         return LOOK
-    node = sight.wrong[0]
+    node = [*sight.lost, *sight.wrong][0]
     form = N_("the update of the service {!r} has gone on since {}; node {}: {}")
     why = node.why or service.why or Text("it does not serve the certificate yet")
     hint = Text("see: docker service ps {}", service.name)
+    if sight.lost:
+        why, hint = (
+            Text("the Swarm waits for it, and it is {}", node.state),
+            Text(_LOST_HINT_IN_ROLL, node.name),
+        )
     return Doing("fails", Text(form, service.name, rfc3339(since), node.name, why), hint)
+
+
+def _is_of_ours(sight: Sight, ours: Roll) -> bool:
+    """Whether the update that goes on is ours, or the Swarm's way back from it."""
+    named = {file: (each.id, each.name) for file, each in sight.service.secrets.items()}
+    before = dict(ours.before)
+    return sight.names_wanted or (bool(before) and named == named | before)
+
+
+def _may_force(sight: Sight) -> bool:
+    forced, at = (sight.ours.forced, sight.ours.forced_at) if sight.ours else (0, None)
+    return forced < _MOST_FORCED and (at is None or sight.now >= at + _FORCED_APART)
 
 
 def _other_secrets(sight: Sight) -> Doing:
@@ -159,13 +194,7 @@ def _settled(sight: Sight) -> Doing:
         why = Text("no TLS answer from node {} of the service {!r}", node.name, service.name)
         if node.why:
             why = Text("{}: {}", why, node.why)
-    forced, at = (sight.ours.forced, sight.ours.forced_at) if sight.ours else (0, None)
-    hint = Text(LOST_HINT, node.name)
-    if forced >= _MOST_FORCED:
-        return Doing("fails", why, hint)
-    if at is not None and sight.now < at + _FORCED_APART:
-        return Doing("fails", why, hint)
-    return Doing("force", why)
+    return Doing("force", why) if _may_force(sight) else Doing("fails", why, Text(LOST_HINT, node.name))
 
 
 def _strange(sight: Sight, ours: Roll) -> Doing | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 # Of the last update of a service: none is known, it goes on, it is over, the Swarm went back.
@@ -77,6 +77,7 @@ class ServiceSeen:
         why: what the Swarm says of it.
         failed: of late, the oldest first.
         wants: how many tasks it shall have; None for one on each node.
+        pause: for how long the Swarm may wait after a node of an update, by the settings of the service.
     """
 
     id: str
@@ -90,3 +91,4 @@ class ServiceSeen:
     why: str = ""
     failed: tuple[Failed, ...] = ()
     wants: int | None = None
+    pause: timedelta = timedelta()

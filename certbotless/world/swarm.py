@@ -10,7 +10,7 @@ import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from ..base.errors import DeployError, SwarmWaits, printable
@@ -32,6 +32,8 @@ _ROLLING: Mapping[str, Rolling] = {
     "rollback_completed": "back",
     "rollback_paused": "back",
 }
+# For how long the Swarm watches a new task where the service says nothing.
+_MONITOR_NS = 5_000_000_000
 # What a task may be wanted to be that is to serve, and the ends of one that has failed.
 _WANTED, _FAILED = {"running", "ready"}, {"failed", "rejected"}
 _ENDED = {*_FAILED, "complete", "shutdown", "orphaned", "remove"}
@@ -180,7 +182,13 @@ def _service(found: Any, tasks: Any, listed: Any) -> ServiceSeen:
         why=printable(str(status.get("Message", ""))),
         failed=tuple(failed),
         wants=int(mode["Replicated"].get("Replicas", 1)) if "Replicated" in mode else None,
+        pause=_pause(spec.get("UpdateConfig") or {}),
     )
+
+
+def _pause(settings: Any) -> timedelta:
+    pause_ns = settings.get("Delay", 0) + (settings.get("Monitor") or _MONITOR_NS)
+    return timedelta(microseconds=pause_ns / 1000)
 
 
 def _named_in(spec: Any) -> dict[str, Secret]:

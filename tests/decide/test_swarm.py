@@ -29,11 +29,12 @@ def sight(*leaves: str, **fields: Any) -> Sight:
     """Three ready nodes that serve these leaves, the last for all others, long after the last change."""
     seen = (*leaves, *leaves[-1:] * 3)[:3]
     of_service = {
-        name: fields.pop(name) for name in ("nodes", "rolling", "rolling_since", "wants") if name in fields
+        name: fields.pop(name)
+        for name in ("secrets", "nodes", "rolling", "rolling_since", "wants", "pause")
+        if name in fields
     }
-    service = ServiceSeen(
-        "s1", "registry", 20, {}, {"tls.pem": Secret("1", "a")}, **{"nodes": NODES, **of_service}
-    )
+    usual: dict[str, Any] = {"secrets": {"tls.pem": Secret("1", "a")}, "nodes": NODES}
+    service = ServiceSeen("s1", "registry", 20, {}, **(usual | of_service))
     given = {"names_wanted": True, "ours": OURS, "steady_for": MINUTE * 5, **fields}
     served = {node.name: leaf for node, leaf in zip(NODES, seen, strict=True)}
     return Sight(service, NEW, leaves=served, now=EPOCH, **given)
@@ -103,6 +104,42 @@ def test_a_roll_is_waited_for_and_reported_after_five_minutes() -> None:
     doing = next_doing(sight(NEW, OLD, **on, rolling_since=EPOCH - 301 * SECOND))
     assert doing.kind == "fails"
     assert "node2: preparing" in doing.why
+
+
+LOST = {"rolling": "on", "nodes": node(3, index=21, state="down", task=None)}
+
+
+def test_an_update_that_waits_for_a_lost_node_begins_again_without_it() -> None:
+    """Once nothing has changed for as long as the Swarm may wait after a node, and 10 seconds more."""
+    wait = {"pause": 5 * SECOND, "rolling_since": EPOCH - MINUTE / 2}
+    assert kind(NEW, OLD, **LOST, **wait, steady_for=14 * SECOND) == "look"
+    assert kind(NEW, OLD, **LOST, **wait, steady_for=15 * SECOND) == "force"
+    assert kind(NEW, OLD, **wait, rolling="on", steady_for=15 * SECOND) == "look"
+    # Once in ten minutes; after five of them it is a failure.
+    forced = replace(OURS, forced=1, forced_at=EPOCH - MINUTE)
+    assert kind(NEW, OLD, **LOST, **wait, ours=forced) == "look"
+    doing = next_doing(sight(NEW, OLD, **LOST, ours=forced, rolling_since=EPOCH - 6 * MINUTE))
+    assert (doing.kind, doing.why[-28:]) == ("fails", "waits for it, and it is down")
+    assert doing.hint == "bring node node3 back, or remove it: docker node rm --force node3"
+
+
+def test_so_does_the_way_back_that_waits_for_a_lost_node() -> None:
+    """Not the update of another one."""
+    back = {"names_wanted": False, "secrets": {"tls.pem": Secret("1", "a"), "tls.key": Secret("2", "b")}}
+    assert kind("", OLD, **LOST, **back) == "force"
+    assert kind("", OLD, **LOST, names_wanted=False) == "look"
+    assert kind("", OLD, **LOST, **back, ours=None) == "look"
+    assert kind("", OLD, **LOST, **back, ours=replace(OURS, before={})) == "look"
+
+
+def test_all_that_are_met_serve_it_though_the_update_waits_for_a_lost_node() -> None:
+    """The update is made again all the same: the return of the node would count as a failure of it."""
+    assert kind(NEW, NEW, "", **LOST, steady_for=9 * SECOND) == "look"
+    assert kind(NEW, NEW, "", **LOST, steady_for=10 * SECOND) == "force"
+    assert kind(NEW, NEW, "", **LOST, ours=replace(OURS, forced=1, forced_at=EPOCH)) == "done"
+    assert kind(NEW, NEW, "", **LOST, ours=None) == "done"
+    unknown = {**LOST, "nodes": node(3, index=21, state="unknown")}
+    assert kind(NEW, NEW, "", **unknown) == "look"
 
 
 @pytest.mark.parametrize("names_wanted", [True, False])

@@ -132,7 +132,18 @@ class Bed:
 
     def once_until_ok(self) -> None:
         """Run `--once` until all is well, as the daemon's looks would."""
-        wait_until(lambda: self.run("--once").returncode == 0, "all facts are true")
+        said: list[str] = []
+
+        def is_ok() -> bool:
+            done = self.run("--once")
+            said[:] = [done.stdout]
+            return done.returncode == 0
+
+        try:
+            wait_until(is_ok, "all facts are true")
+        except AssertionError as exc:
+            exc.add_note(f"the last run: {said[0]}")
+            raise
 
     def state_of(self, domain: str = DOMAIN) -> dict[str, Any]:
         """Return what the program remembers of a site; nothing before its first run."""

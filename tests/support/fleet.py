@@ -63,6 +63,13 @@ class Fleet:
         self.bed.once_until_ok()
         assert self.serves()
 
+    def recover(self) -> None:
+        """Run `--once` as often as a daemon checks, until all machines serve what is published.
+
+        One that has just got its power back is pending at first, and then the Swarm may yet go back.
+        """
+        wait_until(lambda: self.bed.run("--once").returncode == 0 and self.serves(), "all machines serve")
+
     def serves(self, sha256: str = "", nodes: Sequence[Node] = ()) -> bool:
         """Whether each of these machines, or all, serves this certificate, or the published one."""
         wanted = sha256 or self.bed.published()
