@@ -26,7 +26,7 @@ _LONGEST_ROLL = timedelta(minutes=5)
 _MOST_FORCED, _FORCED_APART = 3, timedelta(minutes=10)
 # How long a refused certificate waits for another try; the last one counts for all that follow.
 _REFUSED_FOR = tuple(timedelta(minutes=minutes) for minutes in (1, 10, 100, 24 * 60))
-_LOST_HINT_IN_ROLL = N_("bring node {0} back, or remove it: docker node rm --force {0}")
+_LOST_HINT_IN_ROLL = N_("bring node {} back, or update without it: docker service update --force {}")
 LOST_HINT = N_("bring node {} back or remove it; use the host network")
 
 
@@ -72,13 +72,19 @@ class Sight:
 
     @property
     def lost(self) -> list[NodeSeen]:
-        """The nodes that the Swarm has given up for now; of one that is ``unknown`` it will soon say more."""
-        return [node for node in self.service.nodes if node.state in ("down", "disconnected")]
+        """The nodes where no task of an update can start; of one neither up nor down more is known soon."""
+        nodes = self.service.nodes
+        return [node for node in nodes if node.state == "down" or not (node.is_active or node.is_live)]
+
+    @property
+    def patience(self) -> timedelta:
+        """How long the nodes that do not serve the certificate may take, by what their tasks are at."""
+        return max((_patience(node, self) for node in self.wrong), default=PATIENCE)
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether nothing has changed for longer than the Swarm waits after a node of an update."""
-        return self.steady_for >= PATIENCE + self.service.pause
+        """Whether nothing has changed for longer than the Swarm waits for, or after, a node of an update."""
+        return self.steady_for >= self.patience + self.service.pause
 
     @property
     def is_disturbed(self) -> bool:
@@ -126,16 +132,21 @@ def _rolling(sight: Sight) -> Doing:
     service, ours = sight.service, sight.our_try
     if ours is not None and sight.names_wanted and (strange := _strange(sight, ours)):
         return strange  # before it reaches the next node
-    is_stuck = bool(sight.lost) and sight.is_at_rest
-    if is_stuck and ours is not None and _is_of_ours(sight, ours) and _may_force(sight):
+    since = _rolling_since(sight)
+    is_long = sight.now - since >= _LONGEST_ROLL + len(service.nodes) * service.pause
+    # It waits for a task that nobody sees: that of a node that was removed.
+    is_unseen = bool(sight.wrong) and all(node.task == "runs" for node in sight.live)
+    may_force = ours is not None and _is_of_ours(sight, ours) and _may_force(sight)
+    is_due = is_long and (bool(sight.lost) or is_unseen)
+    is_stuck = sight.steady_for >= sight.patience if is_due else bool(sight.lost) and sight.is_at_rest
+    if is_stuck and may_force:
         # An update never goes on from a node lost in it, and that node's return would count as a failure of
         # the certificate on all nodes. Another update leaves the node out (swarmkit#1720).
         return Doing("force")
     if not sight.wrong:
         # Within the time that the Swarm watches the last node for, it may yet go back.
         return DONE if is_stuck else LOOK
-    since = service.rolling_since or sight.now
-    if sight.now - since < _LONGEST_ROLL + len(service.nodes) * service.pause:
+    if not is_long or (is_due and may_force):
         return LOOK
     node = [*sight.lost, *sight.wrong][0]
     form = N_("the update of the service {!r} has gone on since {}; node {}: {}")
@@ -143,10 +154,18 @@ def _rolling(sight: Sight) -> Doing:
     hint = Text("see: docker service ps {}", service.name)
     if sight.lost:
         why, hint = (
-            Text("the Swarm waits for it, and it is {}", node.state),
-            Text(_LOST_HINT_IN_ROLL, node.name),
+            Text(
+                "the Swarm waits for it, and it is {}", node.state if node.is_active else Text("not active")
+            ),
+            Text(_LOST_HINT_IN_ROLL, node.name, service.name),
         )
     return Doing("fails", Text(form, service.name, rfc3339(since), node.name, why), hint)
+
+
+def _rolling_since(sight: Sight) -> datetime:
+    """Return when the update began, by the clock of the leader, but not before we asked for it by ours."""
+    ours, since = sight.our_try, sight.service.rolling_since or sight.now
+    return max(since, ours.at, ours.forced_at or ours.at) if ours else since
 
 
 def _is_of_ours(sight: Sight, ours: Roll) -> bool:
@@ -178,8 +197,10 @@ def _other_secrets(sight: Sight) -> Doing:
 
 def _settled(sight: Sight) -> Doing:
     """No update goes on, and the service names the wanted secrets, but a node does not serve them."""
-    ours, service, node = sight.our_try, sight.service, sight.wrong[0]
-    if sight.steady_for < max(_patience(each, sight) for each in sight.wrong):
+    ours, service = sight.our_try, sight.service
+    active = [node for node in sight.wrong if node.is_active]
+    node = [*active, *sight.wrong][0]
+    if sight.steady_for < sight.patience:
         return LOOK
     if ours is not None and ours.before and not sight.is_disturbed:
         if strange := _strange(sight, ours):
@@ -187,6 +208,11 @@ def _settled(sight: Sight) -> Doing:
         if any(each.task == "ended" and not sight.leaves.get(each.name) for each in sight.wrong):
             form = N_("the service {!r} did not come up with the new secrets: {}")
             return Doing("put back", Text(form, service.name, sight.failed or node.why))
+    if not active:
+        # The Swarm leaves its task as it is: to begin again would be for the other nodes alone.
+        form = N_("node {} is paused, so the Swarm does not update the service {!r} there")
+        hint = Text("to let it: docker node update --availability active {}", node.name)
+        return Doing("waits", Text(form, node.name, service.name), hint)
     leaf = sight.leaves.get(node.name, "")
     form = N_("node {} of the service {!r} serves another certificate ({}...)")
     why = Text(form, node.name, service.name, leaf[:16])

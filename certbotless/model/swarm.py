@@ -36,7 +36,7 @@ class NodeSeen:
     Attributes:
         address: where it is met in the LAN; empty where the Swarm does not know it.
         state: what the Swarm says of it: ``ready``, ``down``, ``unknown`` or ``disconnected``.
-        is_active: whether tasks may run there: it is not drained.
+        is_active: whether tasks may start there: it is not drained, and not paused.
         index: of the Swarm's history, when the node changed last.
         task: of the task that shall run there; None for none.
         why: what the Swarm says of that task, empty for nothing.
@@ -52,8 +52,8 @@ class NodeSeen:
 
     @property
     def is_live(self) -> bool:
-        """Whether the service is to be met there now."""
-        return self.state == "ready" and self.task is not None
+        """Whether the service is to be met there now: where no task may start, one that runs stays."""
+        return self.state == "ready" and (self.task is not None if self.is_active else self.task == "runs")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ OURS = Roll(
     leaves=(OLD,),
 )
 OURS = replace(OURS, count=1)
+LONG_AGO = replace(OURS, at=EPOCH - 60 * MINUTE)
 
 
 def sight(*leaves: str, **fields: Any) -> Sight:
@@ -99,7 +100,7 @@ def test_a_node_that_was_dead_before_excuses_nothing() -> None:
 
 
 def test_a_roll_is_waited_for_and_reported_after_five_minutes() -> None:
-    on = {"rolling": "on", "nodes": node(2, why="preparing")}
+    on = {"rolling": "on", "nodes": node(2, task="starts", why="preparing"), "ours": LONG_AGO}
     assert kind(OLD, **on, rolling_since=EPOCH - 299 * SECOND) == "look"
     doing = next_doing(sight(NEW, OLD, **on, rolling_since=EPOCH - 301 * SECOND))
     assert doing.kind == "fails"
@@ -116,11 +117,54 @@ def test_an_update_that_waits_for_a_lost_node_begins_again_without_it() -> None:
     assert kind(NEW, OLD, **LOST, **wait, steady_for=15 * SECOND) == "force"
     assert kind(NEW, OLD, **wait, rolling="on", steady_for=15 * SECOND) == "look"
     # Once in ten minutes; after five of them it is a failure.
-    forced = replace(OURS, forced=1, forced_at=EPOCH - MINUTE)
+    forced = replace(LONG_AGO, forced=1, forced_at=EPOCH - 7 * MINUTE)
     assert kind(NEW, OLD, **LOST, **wait, ours=forced) == "look"
     doing = next_doing(sight(NEW, OLD, **LOST, ours=forced, rolling_since=EPOCH - 6 * MINUTE))
     assert (doing.kind, doing.why[-28:]) == ("fails", "waits for it, and it is down")
-    assert doing.hint == "bring node node3 back, or remove it: docker node rm --force node3"
+    # To remove the node would not do: the Swarm waits on for its task (swarmkit, global.go: EventDeleteNode).
+    end = "update without it: docker service update --force registry"
+    assert doing.hint == f"bring node node3 back, or {end}"
+
+
+def test_a_node_that_starts_slowly_is_not_begun_again_for_one_that_is_lost() -> None:
+    """An engine without a route to its hub takes 20 s to start: the update goes on all the same."""
+    down, slow = node(3, index=21, state="down", task=None), node(2, task="starts")
+    wait = {"rolling": "on", "nodes": (NODES[0], slow[1], down[2]), "pause": 5 * SECOND}
+    assert kind(NEW, "", **wait, steady_for=64 * SECOND) == "look"
+    assert kind(NEW, "", **wait, steady_for=65 * SECOND) == "force"
+
+
+@pytest.mark.parametrize("nodes", [LOST["nodes"], NODES], ids=["lost", "removed"])
+def test_an_update_that_was_met_only_when_it_was_stuck_begins_again_too(nodes: Any) -> None:
+    """The program was off meanwhile, or a person removed the node; `pause` may be longer than a run."""
+    wait = {"rolling": "on", "nodes": nodes, "pause": 2 * MINUTE, "rolling_since": EPOCH - 12 * MINUTE}
+    wait["ours"] = LONG_AGO
+    assert kind(NEW, OLD, **wait, steady_for=9 * SECOND) == "look"
+    assert kind(NEW, OLD, **wait, steady_for=10 * SECOND) == "force"
+    assert kind(NEW, OLD, **wait | {"ours": None}) == "fails"
+    assert kind(NEW, OLD, **wait | {"nodes": node(2, task="starts")}) == "fails"
+    assert kind(NEW, OLD, **wait | {"ours": replace(LONG_AGO, forced=3)}) == "fails"
+
+
+def test_the_clock_of_the_leader_may_be_behind() -> None:
+    """An update is not long by it that was asked for a moment ago."""
+    begun = EPOCH - 60 * MINUTE
+    assert kind(NEW, OLD, rolling="on", rolling_since=begun) == "look"
+    assert kind(NEW, OLD, rolling="on", rolling_since=begun, ours=None) == "fails"
+
+
+def test_an_update_that_waits_for_a_drained_node_begins_again_without_it() -> None:
+    """It was drained before its turn: its task waits there for ever (swarmkit, filter.go: ReadyFilter)."""
+    drained = node(3, index=21, is_active=False, task="stuck", why="1 node not available for new tasks")
+    assert kind(NEW, OLD, rolling="on", nodes=drained, steady_for=9 * SECOND) == "look"
+    assert kind(NEW, OLD, rolling="on", nodes=drained, steady_for=10 * SECOND) == "force"
+    assert kind(NEW, NEW, "", rolling="over", nodes=drained) == "done"
+
+
+def test_a_node_that_a_new_leader_has_not_met_yet_is_not_lost() -> None:
+    """It stays in the Swarm's updates until it is down."""
+    for state in ("unknown", "disconnected"):
+        assert kind(NEW, OLD, rolling="on", nodes=node(3, index=21, state=state)) == "look"
 
 
 def test_so_does_the_way_back_that_waits_for_a_lost_node() -> None:
@@ -205,6 +249,16 @@ def test_a_node_that_is_down_or_drained_is_no_matter_for_the_others() -> None:
     assert kind(NEW, NEW, "", nodes=node(3, is_active=False, task=None)) == "done"
     # A leader that is new does not know of a node yet.
     assert kind(NEW, NEW, "", nodes=node(3, state="unknown")) == "done"
+
+
+def test_a_paused_node_is_waited_for_and_no_other_begins_again_for_it() -> None:
+    """The Swarm updates no task of a service in mode global there (swarmkit, global.go)."""
+    paused = {"rolling": "over", "nodes": node(3, is_active=False)}
+    doing = next_doing(sight(NEW, NEW, OLD, **paused))
+    assert (doing.kind, doing.why[:21]) == ("waits", "node node3 is paused,")
+    assert doing.hint == "to let it: docker node update --availability active node3"
+    # For another one they begin again all the same.
+    assert kind(NEW, OLD, OLD, **paused) == "force"
 
 
 def test_a_service_without_tasks_waits_for_its_admin() -> None:
