@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from ..base.errors import DeployError, SwarmWaits, printable
-from ..base.words import Text
+from ..base.words import N_, Text
 from ..model.swarm import Failed, NodeSeen, OurSecret, Rolling, Secret, ServiceSeen, TaskState
 from .engine import ENGINE_TIMEOUT_S, Engine, load
 
@@ -33,12 +33,22 @@ _ROLLING: Mapping[str, Rolling] = {
     "rollback_paused": "back",
 }
 # For how long the Swarm watches a new task where the service says nothing.
-_MONITOR_NS = 5_000_000_000
+_SECOND_NS = 1_000_000_000
+_MONITOR_NS = 5 * _SECOND_NS
 # What a task may be wanted to be that is to serve, and the ends of one that has failed.
 _WANTED, _FAILED = {"running", "ready"}, {"failed", "rejected"}
 _ENDED = {*_FAILED, "complete", "shutdown", "orphaned", "remove"}
 # What managers say, in lower case, that do not agree on a leader, or have not found one in time.
-_NO_LEADER = ("does not have a leader", "no leader", "deadline exceeded", "context canceled", "raft")
+_NO_LEADER = (
+    *("does not have a leader", "no leader", "deadline exceeded", "context canceled", "raft"),
+    # It has just begun; its connection to the leader has ended.
+    *("manager is being prepared", "code = unavailable"),
+)
+# And one whose part in the Swarm is at an end until a person helps: what it says, and what that one does.
+_CLOSED = {
+    "needs to be unlocked": "docker swarm unlock",
+    "certificates have expired": N_("remove it, and let it join again: docker swarm leave --force"),
+}
 
 
 class Conflict(DeployError):
@@ -147,12 +157,16 @@ def _absent(name: str) -> DeployError:
 def _refused(said: str, what: str) -> DeployError:
     """Return the error of what a manager has said."""
     words, lower = printable(said), said.lower()
-    if "not a swarm manager" in lower:
+    is_without_leader = any(each in lower for each in _NO_LEADER)
+    if "not a swarm manager" in lower and not is_without_leader:
         hint = Text("run certbotless on a manager, or make this machine one: docker node promote")
         return SwarmWaits(Text("this machine is not a manager of a Swarm"), hint=hint)
     if "update out of sequence" in lower:
         return Conflict(Text("the service {!r} was changed by another program", what))
-    if any(each in lower for each in _NO_LEADER):
+    for sign, cure in _CLOSED.items():
+        if sign in lower:
+            return SwarmWaits(Text("this manager cannot use the Swarm: {}", words), hint=Text(cure))
+    if is_without_leader:
         hint = Text("start more of its managers: docker node ls")
         return SwarmWaits(Text("the Swarm has no leader now: {}", words), hint=hint)
     return DeployError(Text("the Swarm refused for {!r}: {}", what, words))
@@ -182,13 +196,21 @@ def _service(found: Any, tasks: Any, listed: Any) -> ServiceSeen:
         why=printable(str(status.get("Message", ""))),
         failed=tuple(failed),
         wants=int(mode["Replicated"].get("Replicas", 1)) if "Replicated" in mode else None,
-        pause=_pause(spec.get("UpdateConfig") or {}),
+        pause=_pause(spec),
     )
 
 
-def _pause(settings: Any) -> timedelta:
-    pause_ns = settings.get("Delay", 0) + (settings.get("Monitor") or _MONITOR_NS)
-    return timedelta(microseconds=pause_ns / 1000)
+def _pause(spec: Any) -> timedelta:
+    """Return for how long an update, or the way back, may change nothing: the longest is at its end.
+
+    After the last node too there is the delay, and then once more that or `Monitor` (swarmkit, updater.go).
+    """
+    found = []
+    for name in ("UpdateConfig", "RollbackConfig"):
+        settings = spec.get(name) or {}
+        delay, monitor = settings.get("Delay", 0), settings.get("Monitor") or _MONITOR_NS
+        found.append(delay + (monitor if delay < monitor else delay + _SECOND_NS))
+    return timedelta(microseconds=max(found) / 1000)
 
 
 def _named_in(spec: Any) -> dict[str, Secret]:
@@ -222,6 +244,8 @@ def _nodes(spec: Any, tasks: Any, listed: Any) -> list[NodeSeen]:
         # One that has left the node of a service with a number of tasks is on another one.
         if not own or not (wanted or "Global" in spec["Mode"]):
             continue
+        if not wanted and node["Spec"]["Availability"] == "active" and _has_given_up(spec, own[-1]):
+            wanted = own[-1:]
         task, why = _task(spec, own, wanted[-1]) if wanted else (None, "")
         found.append(
             NodeSeen(
@@ -250,6 +274,18 @@ def _task(spec: Any, own: Sequence[Any], wanted: Any) -> tuple[TaskState, str]:
     if state in _ENDED:
         return "ended", said
     return ("stuck" if state == "pending" and said else "starts"), said
+
+
+def _has_given_up(spec: Any, last: Any) -> bool:
+    """Whether the Swarm starts a program no more that has failed, by the restart policy of the service.
+
+    Not where the service may have nothing on that node any more.
+    """
+    template, failed = spec["TaskTemplate"], last["Spec"]
+    policy = template.get("RestartPolicy") or {}
+    has_end = policy.get("Condition", "any") != "any" or bool(policy.get("MaxAttempts"))
+    is_same = _ids_in(failed) == _ids_in(template) and failed.get("Placement") == template.get("Placement")
+    return has_end and is_same and last["Status"]["State"] in _FAILED
 
 
 def _in_order(tasks: Any) -> list[Any]:

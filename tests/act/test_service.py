@@ -16,6 +16,7 @@ from support.fakes import FakeClock, FakeZone, TlsServer, ZoneServer
 from support.scenes import DAY, DOMAIN, MINUTE, ZONE, Scene
 from support.swarm_engine import SwarmEngine, swarm_of
 
+from certbotless.base.errors import SwarmWaits
 from certbotless.model.decision import Step
 from certbotless.model.reason import Why, because
 from certbotless.report import plan_text
@@ -198,6 +199,43 @@ def test_a_pause_at_a_failure_is_ended_by_the_secrets_before(well: Fleet) -> Non
     assert len(well.ours) == 2
 
 
+@pytest.mark.row(140)
+def test_a_program_that_is_started_no_more_is_put_back_as_well(well: Fleet) -> None:
+    """The Swarm wants no task there then: without it the node would be one without the service."""
+    well.swarm.failure_action = "pause"
+    template = well.swarm.service["Spec"]["TaskTemplate"]
+    template["RestartPolicy"] = {"Condition": "on-failure", "MaxAttempts": 3}
+    before, bad = well.sha256, well.renew()
+
+    def give_up() -> None:
+        well.swarm.tick()
+        for node in well.swarm.by_name.values():
+            if node.task["Status"]["State"] == "failed":
+                node.task["DesiredState"] = "shutdown"
+
+    well.clock.on_sleep = give_up
+    for node in well.swarm.by_name.values():
+        node.breaks = lambda: well.is_bad(bad)
+    assert well.run().state == "failing"
+    well.assert_all_serve(before)
+    assert [forced for _, forced in well.swarm.updates] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({}, 5),
+        ({"UpdateConfig": {"Delay": 2_000_000_000}}, 7),
+        ({"UpdateConfig": {"Delay": 10_000_000_000, "Monitor": 5_000_000_000}}, 21),
+        ({"RollbackConfig": {"Delay": 60_000_000_000, "Monitor": 0}}, 121),
+    ],
+)
+def test_how_long_an_update_may_change_nothing(well: Fleet, given: Any, seconds: int) -> None:
+    """Also on the way back, and at the end: there is the delay after the last node, and then it watches."""
+    well.swarm.service["Spec"].update(given)
+    assert DockerServices(well.swarm).find("registry").pause.total_seconds() == seconds
+
+
 @pytest.mark.row(136)
 def test_a_power_cut_during_a_roll_costs_no_certificate(well: Fleet) -> None:
     """The Swarm may take the update back for it; it is made again, without an order."""
@@ -358,6 +396,35 @@ def test_without_a_leader_nothing_is_ordered_and_it_is_tried_at_each_check(well:
         well.run()
     failure = well.state.failures["order"]
     assert failure.retry_at - failure.at == MINUTE
+
+
+@pytest.mark.parametrize(
+    ("said", "words", "hint"),
+    [
+        (
+            "This node is not a swarm manager. Manager is being prepared or has trouble connecting.",
+            "the Swarm has no leader now",
+            "docker node ls",
+        ),
+        ("rpc error: code = Unavailable desc = transport is closing", "no leader now", "node ls"),
+        (
+            "Swarm is encrypted and needs to be unlocked before it can be used.",
+            "this manager cannot use the Swarm: Swarm is encrypted",
+            "docker swarm unlock",
+        ),
+        ("Swarm certificates have expired. To replace them, leave the swarm and join.", "expired", "join"),
+    ],
+    ids=["boots", "leader-ends", "locked", "expired"],
+)
+def test_a_manager_that_cannot_use_the_swarm_is_waited_for(
+    well: Fleet, said: str, words: str, hint: str
+) -> None:
+    """Words of daemon/cluster/errors.go and of gRPC. Nothing is ordered that could not be rolled out."""
+    well.swarm.says = said
+    with pytest.raises(SwarmWaits) as raised:
+        DockerServices(well.swarm).find("registry")
+    assert words in raised.value.message
+    assert hint in str(raised.value.hint)
 
 
 def test_a_certificate_that_ends_today_is_ordered_without_a_leader(well: Fleet) -> None:
