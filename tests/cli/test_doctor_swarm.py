@@ -18,6 +18,7 @@ from certbotless.world.swarm import DockerServices
 SECOND_NS = 1_000_000_000
 # What the page for a Swarm has.
 SAFE = {
+    "Parallelism": 1,
     "Order": "stop-first",
     "FailureAction": "rollback",
     "Delay": 10 * SECOND_NS,
@@ -66,6 +67,12 @@ def container(swarm: SwarmEngine) -> Any:
         (lambda s: s.service["Spec"].update(Mode={"Replicated": {"Replicas": 3}}), "number of replicas"),
         (lambda s: s.service["Spec"]["TaskTemplate"].update(Networks=[]), "the host network"),
         (lambda s: s.service["Spec"]["UpdateConfig"].update(Order="start-first"), "start-first"),
+        (lambda s: s.service["Spec"]["UpdateConfig"].update(Parallelism=0), "parallelism is 0"),
+        (lambda s: s.service["Spec"]["UpdateConfig"].update(Parallelism=3), "parallelism is 3"),
+        (
+            lambda s: s.service["Spec"].update(EndpointSpec={"Ports": [{"PublishedPort": s.port}]}),
+            "is in ingress mode",
+        ),
         (lambda s: s.service["Spec"]["UpdateConfig"].pop("FailureAction"), "failure action is pause"),
         (lambda s: s.service["Spec"]["UpdateConfig"].pop("Delay"), "update delay (0 s) is not above"),
         (

@@ -40,7 +40,7 @@ class Swarm:
             return
         if seen.name not in self._known:
             self._known.add(seen.name)
-            self._settings(view, seen, networks)
+            self._settings(view, wanted, seen, networks)
         if self._has_files(wanted, seen):
             self._serves(view, wanted, seen)
 
@@ -63,10 +63,10 @@ class Swarm:
                 case.fail("swarm", host, text, _("run certbotless on a manager: docker node ls"))
         return self._is_manager
 
-    def _settings(self, view: View, seen: ServiceSeen, networks: frozenset[str]) -> None:
+    def _settings(self, view: View, wanted: Target, seen: ServiceSeen, networks: frozenset[str]) -> None:
         """Report settings that make a roll of it unsafe."""
         case, name = self._case, seen.name
-        found = [*_placing(seen, networks), *_updating(seen), *_sharing(view, seen)]
+        found = [*_placing(seen, networks), *_meeting(wanted, seen), *_updating(seen), *_sharing(view, seen)]
         for text, cure in found:
             case.warn("service", name, text, cure)
         if not found:
@@ -121,9 +121,21 @@ def _placing(seen: ServiceSeen, networks: frozenset[str]) -> Found:
     return found
 
 
+def _meeting(wanted: Target, seen: ServiceSeen) -> Found:
+    number = wanted.port.number if wanted.port else 0
+    for port in (seen.spec.get("EndpointSpec") or {}).get("Ports") or ():
+        if port.get("PublishedPort") == number and port.get("PublishMode", "ingress") == "ingress":
+            text = _("port {} is in ingress mode: a connection to one node may reach the task of another")
+            return [(text.format(number), _("create it with --network host, or its port with mode=host"))]
+    return []
+
+
 def _updating(seen: ServiceSeen) -> Found:
     found: Found = []
     config: Mapping[str, Any] = seen.spec.get("UpdateConfig") or {}
+    if (number := config.get("Parallelism", 1)) != 1:
+        text = _("its update parallelism is {}: several nodes, or all for 0, are without it at a time")
+        found.append((text.format(number), _UPDATE.format("--update-parallelism 1", seen.name)))
     if config.get("Order", "stop-first") != "stop-first":
         text = _("its update order is {}: two tasks would want one port").format(config["Order"])
         found.append((text, _UPDATE.format("--update-order stop-first", seen.name)))
