@@ -233,6 +233,6 @@ def _strange(sight: Sight, ours: Roll) -> Doing | None:
 
 
 def _patience(node: NodeSeen, sight: Sight) -> timedelta:
-    if sight.leaves.get(node.name) or node.task in ("ended", "stuck"):
-        return PATIENCE
-    return _STARTS_WITHIN if node.task == "starts" else _SILENT_FOR
+    if node.task == "starts":
+        return _STARTS_WITHIN  # the one before may end its requests until then, and serve what it has
+    return PATIENCE if sight.leaves.get(node.name) or node.task in ("ended", "stuck") else _SILENT_FOR

@@ -192,7 +192,8 @@ def test_the_roll_of_another_one_is_left_alone(names_wanted: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("leaf", "task", "seconds"), [(OLD, "runs", 10), ("", "runs", 30), ("", "stuck", 10), ("", "starts", 60)]
+    ("leaf", "task", "seconds"),
+    [(OLD, "runs", 10), (OLD, "starts", 60), ("", "runs", 30), ("", "stuck", 10), ("", "starts", 60)],
 )
 def test_a_ready_node_that_does_not_serve_it_begins_again(leaf: str, task: str, seconds: int) -> None:
     """One that was lost since, and for which the roll is over."""
@@ -236,6 +237,8 @@ def test_a_service_that_stops_at_a_failure_is_put_back_by_us() -> None:
     assert doing.kind == "put back"
     assert "non-zero exit" in doing.why
     assert kind("", OLD, rolling="over", nodes=ended, steady_for=9 * SECOND) == "look"
+    # After one that was made again the Swarm goes back to the same secrets: its previous ones are ours.
+    assert kind("", OLD, rolling="back", nodes=ended, ours=replace(OURS, forced=1)) == "put back"
 
 
 def test_what_was_put_back_waits_as_what_the_swarm_took_back() -> None:
