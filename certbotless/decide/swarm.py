@@ -135,7 +135,8 @@ def _rolling(sight: Sight) -> Doing:
     since = _rolling_since(sight)
     is_long = sight.now - since >= _LONGEST_ROLL + len(service.nodes) * service.pause
     # It waits for a task that nobody sees: that of a node that was removed.
-    is_unseen = bool(sight.wrong) and all(node.task == "runs" for node in sight.live)
+    all_run = not service.unplaced and all(node.task == "runs" for node in sight.live)
+    is_unseen = bool(sight.wrong) and all_run
     may_force = ours is not None and _is_of_ours(sight, ours) and _may_force(sight)
     is_due = is_long and (bool(sight.lost) or is_unseen)
     is_stuck = sight.steady_for >= sight.patience if is_due else bool(sight.lost) and sight.is_at_rest
@@ -150,7 +151,7 @@ def _rolling(sight: Sight) -> Doing:
         return LOOK
     node = [*sight.lost, *sight.wrong][0]
     form = N_("the update of the service {!r} has gone on since {}; node {}: {}")
-    why = node.why or service.why or Text("it does not serve the certificate yet")
+    why = node.why or service.unplaced or service.why or Text("it does not serve the certificate yet")
     hint = Text("see: docker service ps {}", service.name)
     if sight.lost:
         why, hint = (

@@ -76,6 +76,7 @@ class ServiceSeen:
         rolling_since: when the update began; None for none.
         why: what the Swarm says of it.
         failed: of late, the oldest first.
+        unplaced: what it says of a task that no node can take; empty for none.
         wants: how many tasks it shall have; None for one on each node.
         pause: for how long the Swarm may wait after a node of an update, by the settings of the service.
     """
@@ -90,5 +91,6 @@ class ServiceSeen:
     rolling_since: datetime | None = None
     why: str = ""
     failed: tuple[Failed, ...] = ()
+    unplaced: str = ""
     wants: int | None = None
     pause: timedelta = timedelta()

@@ -184,6 +184,11 @@ def _service(found: Any, tasks: Any, listed: Any) -> ServiceSeen:
         for task in _in_order(tasks)
         if task["Status"]["State"] in _FAILED
     ]
+    unplaced = [
+        _said(task) or "pending"
+        for task in _in_order(tasks)
+        if task["DesiredState"] in _WANTED and not task.get("NodeID")
+    ]
     return ServiceSeen(
         id=found["ID"],
         name=spec["Name"],
@@ -195,6 +200,7 @@ def _service(found: Any, tasks: Any, listed: Any) -> ServiceSeen:
         rolling_since=datetime.fromisoformat(since) if since else None,
         why=printable(str(status.get("Message", ""))),
         failed=tuple(failed),
+        unplaced=unplaced[-1] if unplaced else "",
         wants=int(mode["Replicated"].get("Replicas", 1)) if "Replicated" in mode else None,
         pause=_pause(spec),
     )

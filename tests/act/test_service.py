@@ -236,6 +236,17 @@ def test_how_long_an_update_may_change_nothing(well: Fleet, given: Any, seconds:
     assert DockerServices(well.swarm).find("registry").pause.total_seconds() == seconds
 
 
+def test_a_task_without_a_node_is_seen(well: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where one is wanted; the engine leaves `NodeID` out."""
+    said = {"State": "pending", "Err": "no suitable node"}
+    task = {"CreatedAt": "1", "DesiredState": "running", "Status": said, "Spec": {}}
+    listed = well.swarm.tasks({})
+    monkeypatch.setattr(well.swarm, "tasks", lambda **_: [*listed, task])
+    assert DockerServices(well.swarm).find("registry").unplaced == "no suitable node"
+    task["DesiredState"] = "shutdown"
+    assert DockerServices(well.swarm).find("registry").unplaced == ""
+
+
 @pytest.mark.row(136)
 def test_a_power_cut_during_a_roll_costs_no_certificate(well: Fleet) -> None:
     """The Swarm may take the update back for it; it is made again, without an order."""

@@ -31,7 +31,7 @@ def sight(*leaves: str, **fields: Any) -> Sight:
     seen = (*leaves, *leaves[-1:] * 3)[:3]
     of_service = {
         name: fields.pop(name)
-        for name in ("secrets", "nodes", "rolling", "rolling_since", "wants", "pause")
+        for name in ("secrets", "nodes", "rolling", "rolling_since", "unplaced", "wants", "pause")
         if name in fields
     }
     usual: dict[str, Any] = {"secrets": {"tls.pem": Secret("1", "a")}, "nodes": NODES}
@@ -144,6 +144,14 @@ def test_an_update_that_was_met_only_when_it_was_stuck_begins_again_too(nodes: A
     assert kind(NEW, OLD, **wait | {"ours": None}) == "fails"
     assert kind(NEW, OLD, **wait | {"nodes": node(2, task="starts")}) == "fails"
     assert kind(NEW, OLD, **wait | {"ours": replace(LONG_AGO, forced=3)}) == "fails"
+
+
+def test_a_task_that_no_node_can_take_is_named_and_nothing_begins_again_for_it() -> None:
+    """Of a service with a number of tasks: an update waits for it, and another one would as well."""
+    said = "no suitable node (insufficient resources on 3 nodes)"
+    on = {"rolling": "on", "rolling_since": EPOCH - 12 * MINUTE, "ours": LONG_AGO, "unplaced": said}
+    doing = next_doing(sight(NEW, OLD, **on, wants=4))
+    assert (doing.kind, doing.why[-len(said) :]) == ("fails", said)
 
 
 def test_the_clock_of_the_leader_may_be_behind() -> None:
