@@ -320,7 +320,9 @@ def test_half_of_a_key_is_never_in_use_on_the_other_machine(bare: Bed, one: SshM
     whole = chain + key
     sent = [whole[: len(whole) * part // 5] for part in range(5)]
     for stdin in (*sent, chain, key, chain + foreign.read_bytes(), b"\0" * 300_000):
-        assert login(one.address, f"root@{one.address}", stdin=stdin).returncode != 0
+        done = login(one.address, f"root@{one.address}", stdin=stdin)
+        assert done.returncode != 0
+        assert done.stderr.strip()
         assert one.types(f"ls /certs/{LAN_NAME}").split().count("current") == 1
     one.types('kill -HUP "$(cat /root/nginx.pid)"')
     assert one.served(LAN_NAME) == served
