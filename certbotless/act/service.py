@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _FOLLOWED_S = 90
 # Two follow each other where one was cut short by a power cut, or met another's update.
 _MOST_UPDATES = 2
-LONGEST_S = _FOLLOWED_S * (_MOST_UPDATES + 1)
+LONGEST_S = _FOLLOWED_S * (_MOST_UPDATES + 2)
 _CONNECT_TIMEOUT_S = 0.5
 # With less left than that, or than a sixth of its life, a certificate is needed now: one is ordered that the
 # Swarm may not be able to take yet.
