@@ -22,8 +22,9 @@ _SILENT_FOR = timedelta(seconds=30)
 _STARTS_WITHIN = timedelta(minutes=1)
 # A roll that takes longer is reported as a failure.
 _LONGEST_ROLL = timedelta(minutes=5)
-# A node is made to begin again at most so often for one certificate, and no sooner than that.
-_MOST_FORCED, _FORCED_APART = 3, timedelta(minutes=10)
+# For one certificate all nodes begin again so often at most, and so far apart. Where it has helped, the next
+# time is later: a node that falls silent now and then must not restart the others all day.
+_MOST_FORCED, _FORCED_APART, _CURED_FOR = 3, timedelta(minutes=10), timedelta(hours=8)
 # How long a refused certificate waits for another try; the last one counts for all that follow.
 _REFUSED_FOR = tuple(timedelta(minutes=minutes) for minutes in (1, 10, 100, 24 * 60))
 _LOST_HINT_IN_ROLL = N_("bring node {} back, or update without it: docker service update --force {}")
@@ -134,32 +135,32 @@ def _rolling(sight: Sight) -> Doing:
         return strange  # before it reaches the next node
     since = _rolling_since(sight)
     is_long = sight.now - since >= _LONGEST_ROLL + len(service.nodes) * service.pause
-    # It waits for a task that nobody sees: that of a node that was removed.
-    all_run = not service.unplaced and all(node.task == "runs" for node in sight.live)
-    is_unseen = bool(sight.wrong) and all_run
-    may_force = ours is not None and _is_of_ours(sight, ours) and _may_force(sight)
-    is_due = is_long and (bool(sight.lost) or is_unseen)
-    is_stuck = sight.steady_for >= sight.patience if is_due else bool(sight.lost) and sight.is_at_rest
-    if is_stuck and may_force:
+    # Nobody sees the task of a node that was removed.
+    waits_in_vain = bool(sight.lost) or (is_long and bool(sight.wrong) and _all_run(sight))
+    if waits_in_vain and ours is not None and _is_of_ours(sight, ours) and _may_force(sight):
         # An update never goes on from a node lost in it, and that node's return would count as a failure of
         # the certificate on all nodes. Another update leaves the node out (swarmkit#1720).
-        return Doing("force")
+        is_sure = sight.steady_for >= sight.patience if is_long else sight.is_at_rest
+        return Doing("force") if is_sure else LOOK
     if not sight.wrong:
         # Within the time that the Swarm watches the last node for, it may yet go back.
-        return DONE if is_stuck else LOOK
-    if not is_long or (is_due and may_force):
-        return LOOK
-    node = [*sight.lost, *sight.wrong][0]
+        return DONE if sight.lost and sight.is_at_rest else LOOK
+    return _too_long(sight, since) if is_long else LOOK
+
+
+def _all_run(sight: Sight) -> bool:
+    return not sight.service.unplaced and all(node.task == "runs" for node in sight.live)
+
+
+def _too_long(sight: Sight, since: datetime) -> Doing:
+    service, node = sight.service, [*sight.lost, *sight.wrong][0]
     form = N_("the update of the service {!r} has gone on since {}; node {}: {}")
     why = node.why or service.unplaced or service.why or Text("it does not serve the certificate yet")
     hint = Text("see: docker service ps {}", service.name)
     if sight.lost:
-        why, hint = (
-            Text(
-                "the Swarm waits for it, and it is {}", node.state if node.is_active else Text("not active")
-            ),
-            Text(_LOST_HINT_IN_ROLL, node.name, service.name),
-        )
+        state = node.state if node.is_active else Text("not active")
+        why = Text("the Swarm waits for it, and it is {}", state)
+        hint = Text(_LOST_HINT_IN_ROLL, node.name, service.name)
     return Doing("fails", Text(form, service.name, rfc3339(since), node.name, why), hint)
 
 
@@ -178,7 +179,8 @@ def _is_of_ours(sight: Sight, ours: Roll) -> bool:
 
 def _may_force(sight: Sight) -> bool:
     forced, at = (sight.ours.forced, sight.ours.forced_at) if sight.ours else (0, None)
-    return forced < _MOST_FORCED and (at is None or sight.now >= at + _FORCED_APART)
+    apart = _FORCED_APART if forced else _CURED_FOR
+    return forced < _MOST_FORCED and (at is None or sight.now >= at + apart)
 
 
 def _other_secrets(sight: Sight) -> Doing:

@@ -363,6 +363,21 @@ def test_a_node_that_came_back_without_its_service_begins_again(well: Fleet) -> 
     well.assert_all_serve(well.sha256)
 
 
+@pytest.mark.row(139)
+def test_a_node_that_falls_silent_each_hour_restarts_the_others_three_times_a_day_at_most(
+    well: Fleet,
+) -> None:
+    node = well.swarm.by_name["node3"]
+    states = []
+    for _ in range(10):
+        well.clock.advance(3600)
+        node.server.unload()
+        node.task["Status"] = {"State": "pending", "Err": "host-mode port already in use on 1 node"}
+        states.append(well.run().state)
+    assert (states[0], states.count("ok"), states.count("failing")) == ("ok", 2, 8)
+    assert len(well.swarm.updates) == 2
+
+
 def test_an_update_of_another_one_at_the_same_time_is_no_harm(well: Fleet) -> None:
     new = well.renew()
 
