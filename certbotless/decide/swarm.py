@@ -28,6 +28,8 @@ _MOST_FORCED, _FORCED_APART, _CURED_FOR = 3, timedelta(minutes=10), timedelta(ho
 # How long a refused certificate waits for another try; the last one counts for all that follow.
 _REFUSED_FOR = tuple(timedelta(minutes=minutes) for minutes in (1, 10, 100, 24 * 60))
 _LOST_HINT_IN_ROLL = N_("bring node {} back, or update without it: docker service update --force {}")
+# Another program that replaces our secrets is answered so often for one certificate, then once in so long.
+_MOST_AGAIN, _AGAIN_AFTER = 3, timedelta(hours=8)
 LOST_HINT = N_("bring node {} back or remove it; use the host network")
 
 
@@ -186,7 +188,7 @@ def _may_force(sight: Sight) -> bool:
 def _other_secrets(sight: Sight) -> Doing:
     ours, service = sight.our_try, sight.service
     if ours is None or not (service.rolling == "back" or ours.is_back):
-        return Doing("update")
+        return _replaced(sight)
     if sight.is_disturbed:
         # A power cut says nothing of a certificate.
         return Doing("update") if sight.steady_for >= PATIENCE else LOOK
@@ -196,6 +198,17 @@ def _other_secrets(sight: Sight) -> Doing:
     form = N_("the service {!r} did not come up with the new secrets: {}")
     hint = Text("see: docker service ps --no-trunc {}", service.name)
     return Doing("refused", Text(form, service.name, sight.failed or service.why), hint)
+
+
+def _replaced(sight: Sight) -> Doing:
+    """It names secrets that others gave it: those before ours, or since."""
+    ours, service = sight.ours, sight.service
+    is_ended = ours is None or ours.sha256 != sight.wanted or sight.now >= ours.at + _AGAIN_AFTER
+    if ours is None or is_ended or ours.again < _MOST_AGAIN or sight.is_retry:
+        return Doing("update")
+    form = N_("another program replaces the secrets of the service {!r} again and again")
+    hint = Text("run one certbotless for it, and no job that deploys its first stack file again")
+    return Doing("fails", Text(form, service.name), hint)
 
 
 def _settled(sight: Sight) -> Doing:

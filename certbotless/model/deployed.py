@@ -65,6 +65,7 @@ class Roll(Model):
         before: id and name of the secrets that it replaced, by the names of their files.
         leaves: the certificates that the nodes served before.
         count: how often it was asked for, for this certificate.
+        again: how often it was made again, as another program had replaced the secrets that all nodes used.
         forced: how often the nodes were made to begin again for it, and `forced_at` when last.
         took_s: how many seconds the last one took that came to its end.
         is_done: whether every node has served it.
@@ -77,6 +78,7 @@ class Roll(Model):
     before: dict[str, tuple[str, ...]] = field(default_factory=dict)
     leaves: tuple[str, ...] = ()
     count: Count = 0
+    again: Count = 0
     forced: Count = 0
     forced_at: BoundedMoment | None = None
     took_s: Count = 0

@@ -403,6 +403,22 @@ def test_the_old_stack_file_is_followed_by_our_update(well: Fleet) -> None:
     well.assert_all_serve(well.sha256)
 
 
+@pytest.mark.row(138)
+def test_a_job_that_deploys_the_old_stack_file_for_ever_is_named(well: Fleet) -> None:
+    spec = well.swarm.service["Spec"]
+    by_hand = {**spec, "TaskTemplate": {**spec["TaskTemplate"], "ContainerSpec": well.hand_made()}}
+    states = []
+    for _ in range(6):
+        well.clock.advance(600)
+        well.swarm.update(by_hand)
+        for _ in range(8):
+            well.swarm.tick()
+        states.append(well.run().state)
+    assert states == ["ok", "ok", "ok", "failing", "failing", "failing"]
+    well.clock.advance(8 * 3600)
+    assert well.run().state == "ok"
+
+
 @pytest.mark.row(137)
 @pytest.mark.parametrize(
     "said",

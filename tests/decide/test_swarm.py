@@ -66,6 +66,22 @@ def test_a_service_with_other_secrets_is_updated() -> None:
     assert kind(OLD, names_wanted=False, ours=replace(OURS, is_done=True), rolling="back") == "update"
 
 
+def test_another_program_that_replaces_the_secrets_is_answered_three_times_and_then_named() -> None:
+    """A second certbotless, or a job that deploys a stack file each minute: two must not roll for ever."""
+    done = replace(OURS, is_done=True, again=3)
+    doing = next_doing(sight(OTHER, names_wanted=False, ours=done))
+    assert (doing.kind, "again and again" in doing.why, "one certbotless" in doing.hint) == (
+        "fails",
+        True,
+        True,
+    )
+    other = {"names_wanted": False, "rolling": "over"}
+    assert kind(OTHER, ours=replace(done, again=2), **other) == "update"
+    assert kind(OTHER, ours=replace(done, sha256=OLD), **other) == "update"
+    assert kind(OTHER, ours=replace(done, at=EPOCH - 480 * MINUTE), **other) == "update"
+    assert kind(OTHER, ours=done, is_retry=True, **other) == "update"
+
+
 @pytest.mark.parametrize(
     ("count", "minutes"), [(0, 1), (1, 1), (2, 10), (3, 100), (4, 24 * 60), (99, 24 * 60)]
 )
