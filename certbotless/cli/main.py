@@ -45,7 +45,8 @@ def start() -> int:
     code = main()
     gc.freeze()
     if threading.active_count() == 1:
-        with suppress(OSError):  # a full disk: Python tells of it
+        # Python itself reports a full disk, and a stream that is closed is None.
+        with suppress(OSError, AttributeError):
             sys.stdout.flush()
             sys.stderr.flush()
             logging.shutdown()

@@ -312,6 +312,19 @@ def test_standard_input_that_is_closed_cannot_be_read(box: Box) -> None:
     assert run.stderr == "-:1:1: the file: cannot be read: Bad file descriptor\n"
 
 
+@pytest.mark.process
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_output_that_is_closed_does_not_change_the_exit_code(box: Box, closed: str) -> None:
+    """As cron jobs and wrappers start a command whose output nobody wants."""
+    codes = []
+    for text in (box.write(), "nonsense: 1\n"):
+        shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *box.command("check", "--config", "-")]
+        run = subprocess.run(shell, input=text, capture_output=True, text=True, timeout=60, check=False)
+        codes.append(run.returncode)
+        assert "Traceback" not in run.stdout + run.stderr
+    assert codes == [0, 2]
+
+
 def test_a_bad_file_is_told_of_in_the_language_of_the_reader(
     box: Box, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
