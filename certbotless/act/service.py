@@ -227,7 +227,7 @@ class ServiceRoll:
             before={file: (service.secrets[file].id, service.secrets[file].name) for file in secrets},
             leaves=tuple(sorted({*sight.leaves.values()} - {"", wanted})),
             count=(tried.count if tried else 0) + 1,
-            again=before.again + before.is_done if before and before.sha256 == wanted else 0,
+            again=sight.again,
             took_s=before.took_s if before else 0,
         )
         # Before the update: a run that is killed after it must know that it was ours.

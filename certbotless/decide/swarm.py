@@ -28,7 +28,7 @@ _MOST_FORCED, _FORCED_APART, _CURED_FOR = 3, timedelta(minutes=10), timedelta(ho
 # How long a refused certificate waits for another try; the last one counts for all that follow.
 _REFUSED_FOR = tuple(timedelta(minutes=minutes) for minutes in (1, 10, 100, 24 * 60))
 _LOST_HINT_IN_ROLL = N_("bring node {} back, or update without it: docker service update --force {}")
-# Another program that replaces our secrets is answered so often for one certificate, then once in so long.
+# Where another program replaces our secrets, so many more updates follow each other, then none for so long.
 _MOST_AGAIN, _AGAIN_AFTER = 3, timedelta(hours=8)
 LOST_HINT = N_("bring node {} back or remove it; use the host network")
 
@@ -88,6 +88,20 @@ class Sight:
     def is_at_rest(self) -> bool:
         """Whether nothing has changed for longer than the Swarm waits for, or after, a node of an update."""
         return self.steady_for >= self.patience + self.service.pause
+
+    @property
+    def is_taken_back(self) -> bool:
+        """Whether the Swarm, or we, have taken our update to the wanted certificate back."""
+        ours = self.our_try
+        return ours is not None and (ours.is_back or self.service.rolling == "back")
+
+    @property
+    def again(self) -> int:
+        """How often of late another program has replaced the wanted secrets, if it has done so now."""
+        ours = self.ours
+        if ours is None or ours.sha256 != self.wanted or self.now >= ours.at + _AGAIN_AFTER:
+            return 0
+        return ours.again + (not self.is_taken_back)
 
     @property
     def is_disturbed(self) -> bool:
@@ -187,7 +201,7 @@ def _may_force(sight: Sight) -> bool:
 
 def _other_secrets(sight: Sight) -> Doing:
     ours, service = sight.our_try, sight.service
-    if ours is None or not (service.rolling == "back" or ours.is_back):
+    if ours is None or not sight.is_taken_back:
         return _replaced(sight)
     if sight.is_disturbed:
         # A power cut says nothing of a certificate.
@@ -202,13 +216,11 @@ def _other_secrets(sight: Sight) -> Doing:
 
 def _replaced(sight: Sight) -> Doing:
     """It names secrets that others gave it: those before ours, or since."""
-    ours, service = sight.ours, sight.service
-    is_ended = ours is None or ours.sha256 != sight.wanted or sight.now >= ours.at + _AGAIN_AFTER
-    if ours is None or is_ended or ours.again < _MOST_AGAIN or sight.is_retry:
+    if sight.again <= _MOST_AGAIN or sight.is_retry:
         return Doing("update")
     form = N_("another program replaces the secrets of the service {!r} again and again")
     hint = Text("run one certbotless for it, and no job that deploys its first stack file again")
-    return Doing("fails", Text(form, service.name), hint)
+    return Doing("fails", Text(form, sight.service.name), hint)
 
 
 def _settled(sight: Sight) -> Doing:

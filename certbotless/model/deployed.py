@@ -65,7 +65,7 @@ class Roll(Model):
         before: id and name of the secrets that it replaced, by the names of their files.
         leaves: the certificates that the nodes served before.
         count: how often it was asked for, for this certificate.
-        again: how often it was made again, as another program had replaced the secrets that all nodes used.
+        again: how often of late it was made again, as another program had replaced its secrets.
         forced: how often the nodes were made to begin again for it, and `forced_at` when last.
         took_s: how many seconds the last one took that came to its end.
         is_done: whether every node has served it.

@@ -419,6 +419,30 @@ def test_a_job_that_deploys_the_old_stack_file_for_ever_is_named(well: Fleet) ->
     assert well.run().state == "ok"
 
 
+@pytest.mark.row(138)
+def test_a_job_that_cuts_each_of_our_updates_short_is_named_as_well(well: Fleet) -> None:
+    """No node may ever have served the certificate between two of its turns."""
+    spec = well.swarm.service["Spec"]
+    by_hand = {**spec, "TaskTemplate": {**spec["TaskTemplate"], "ContainerSpec": well.hand_made()}}
+
+    def deploy_early() -> None:
+        well.swarm.tick()
+        if well.is_bad(well.sha256):
+            well.swarm.update(by_hand)
+
+    well.swarm.update(by_hand)
+    well.clock.on_sleep = deploy_early
+    states = []
+    for _ in range(6):
+        well.clock.advance(600)
+        states.append(well.run().state)
+    assert states[-1] == "failing"
+    made = len(well.swarm.updates)
+    well.clock.advance(600)
+    assert well.run().state == "failing"
+    assert len(well.swarm.updates) == made
+
+
 @pytest.mark.row(137)
 @pytest.mark.parametrize(
     "said",

@@ -80,6 +80,25 @@ def test_another_program_that_replaces_the_secrets_is_answered_three_times_and_t
     assert kind(OTHER, ours=replace(done, sha256=OLD), **other) == "update"
     assert kind(OTHER, ours=replace(done, at=EPOCH - 480 * MINUTE), **other) == "update"
     assert kind(OTHER, ours=done, is_retry=True, **other) == "update"
+    # Also one that cuts our update short.
+    assert kind(OTHER, ours=replace(OURS, again=3), **other) == "fails"
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"),
+    [
+        ({}, 2),
+        ({"is_done": True}, 2),
+        ({"is_back": True}, 1),
+        ({"sha256": OLD}, 0),
+        ({"at": EPOCH - 480 * MINUTE}, 0),
+    ],
+    ids=["cut short", "done", "taken back", "another certificate", "of this morning"],
+)
+def test_only_what_another_program_replaces_of_late_is_counted(changed: dict[str, Any], again: int) -> None:
+    """A person who deploys the stack file once a week never reaches the limit."""
+    ours = replace(OURS, again=1, **changed)
+    assert sight(OTHER, names_wanted=False, ours=ours, rolling="over").again == again
 
 
 @pytest.mark.parametrize(
