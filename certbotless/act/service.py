@@ -254,7 +254,8 @@ class ServiceRoll:
             ctx.file.put("rolls", self._name, sight.ours)
             return
         ctx.file.put("rolls", self._name, replace(noted, index=index))
-        nodes = ", ".join(node.name for node in sight.wrong)
+        lost = sight.lost if sight.service.rolling == "on" else []
+        nodes = ", ".join(node.name for node in lost or sight.wrong)
         ctx.tell("service.forced", service=self._name, nodes=nodes)
         self._say_waiting()
 

@@ -270,6 +270,32 @@ def test_a_power_cut_during_a_roll_costs_no_certificate(well: Fleet) -> None:
 
 
 @pytest.mark.row(136)
+def test_an_update_that_waits_for_a_node_without_power_is_made_again_and_names_that_node(
+    well: Fleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The Swarm waits for it until the other update; the others may serve the certificate by then."""
+    new = well.renew()
+
+    def wait_for_it() -> None:
+        updates = len(well.swarm.updates)
+        if updates == 1 and well.swarm.by_name["node3"].state == "ready":
+            well.swarm.power_off(3)
+        if updates != 1 or leaves() != [new, new]:
+            well.swarm.tick()
+
+    def leaves() -> list[str]:
+        served = well.served
+        return [served[f"registry@node{n}"] for n in (1, 2)]
+
+    well.clock.on_sleep = wait_for_it
+    with caplog.at_level("INFO"):
+        assert well.run().state == "ok"
+    assert leaves() == [new, new]
+    assert [forced for _, forced in well.swarm.updates] == [0, 1]
+    assert next(line for line in caplog.messages if "service.forced" in line).endswith(" nodes=node3")
+
+
+@pytest.mark.row(136)
 def test_a_node_without_power_is_pending_and_asked_for_every_ten_minutes(well: Fleet) -> None:
     node = well.swarm.power_off(2)
     well.run()
