@@ -81,8 +81,8 @@ class Sight:
 
     @property
     def patience(self) -> timedelta:
-        """How long the nodes that do not serve the certificate may take, by what their tasks are at."""
-        return max((_patience(node, self) for node in self.wrong), default=PATIENCE)
+        """How long the nodes may take, by what their tasks are at: also one that serves may yet start."""
+        return max((_patience(node, self) for node in self.live), default=PATIENCE)
 
     @property
     def is_at_rest(self) -> bool:
@@ -262,5 +262,7 @@ def _strange(sight: Sight, ours: Roll) -> Doing | None:
 
 def _patience(node: NodeSeen, sight: Sight) -> timedelta:
     if node.task == "starts":
-        return _STARTS_WITHIN  # the one before may end its requests until then, and serve what it has
+        # The one before may end its requests until then, and serve what it has; or the new one serves, and
+        # its first health check is yet to come, which is after 30 s where nothing else is said.
+        return _STARTS_WITHIN
     return PATIENCE if sight.leaves.get(node.name) or node.task in ("ended", "stuck") else _SILENT_FOR

@@ -169,6 +169,17 @@ def test_a_node_that_starts_slowly_is_not_begun_again_for_one_that_is_lost() -> 
     assert kind(NEW, "", **wait, steady_for=65 * SECOND) == "force"
 
 
+@pytest.mark.parametrize("others", [OLD, NEW])
+def test_a_node_that_serves_before_its_health_check_is_not_begun_again_for_one_that_is_lost(
+    others: str,
+) -> None:
+    """The Swarm goes on only after the check, by default 30 s later."""
+    down, slow = node(3, index=21, state="down", task=None), node(2, task="starts")
+    wait = {"rolling": "on", "nodes": (NODES[0], slow[1], down[2]), "pause": 5 * SECOND}
+    assert kind(others, NEW, **wait, steady_for=64 * SECOND) == "look"
+    assert kind(others, NEW, **wait, steady_for=65 * SECOND) == "force"
+
+
 @pytest.mark.parametrize("nodes", [LOST["nodes"], NODES], ids=["lost", "removed"])
 def test_an_update_that_was_met_only_when_it_was_stuck_begins_again_too(nodes: Any) -> None:
     """The program was off meanwhile, or a person removed the node; `pause` may be longer than a run."""
