@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from ..base.clock import is_believable
 from ..base.times import rfc3339
 from ..base.words import N_, Text
 from ..model.deployed import Roll
@@ -99,7 +100,7 @@ class Sight:
     def again(self) -> int:
         """How often of late another program has replaced the wanted secrets, if it has done so now."""
         ours = self.ours
-        if ours is None or ours.sha256 != self.wanted or self.now >= ours.at + _AGAIN_AFTER:
+        if ours is None or ours.sha256 != self.wanted or not _is_recent(ours.at, _AGAIN_AFTER, self.now):
             return 0
         return ours.again + (not self.is_taken_back)
 
@@ -183,7 +184,8 @@ def _too_long(sight: Sight, since: datetime) -> Doing:
 def _rolling_since(sight: Sight) -> datetime:
     """Return when the update began, by the clock of the leader, but not before we asked for it by ours."""
     ours, since = sight.our_try, sight.service.rolling_since or sight.now
-    return max(since, ours.at, ours.forced_at or ours.at) if ours else since
+    asked = (ours.at, ours.forced_at) if ours else ()
+    return max([since, *(at for at in asked if at and is_believable(at, sight.now))])
 
 
 def _is_of_ours(sight: Sight, ours: Roll) -> bool:
@@ -196,7 +198,11 @@ def _is_of_ours(sight: Sight, ours: Roll) -> bool:
 def _may_force(sight: Sight) -> bool:
     forced, at = (sight.ours.forced, sight.ours.forced_at) if sight.ours else (0, None)
     apart = _FORCED_APART if forced else _CURED_FOR
-    return forced < _MOST_FORCED and (at is None or sight.now >= at + apart)
+    return forced < _MOST_FORCED and not (at and _is_recent(at, apart, sight.now))
+
+
+def _is_recent(moment: datetime, span: timedelta, now: datetime) -> bool:
+    return now < moment + span and is_believable(moment, now)
 
 
 def _other_secrets(sight: Sight) -> Doing:
@@ -206,8 +212,8 @@ def _other_secrets(sight: Sight) -> Doing:
     if sight.is_disturbed:
         # A power cut says nothing of a certificate.
         return Doing("update") if sight.steady_for >= PATIENCE else LOOK
-    due_at = ours.at + _REFUSED_FOR[min(max(ours.count, 1), len(_REFUSED_FOR)) - 1]
-    if sight.is_retry or sight.now >= due_at:
+    wait = _REFUSED_FOR[min(max(ours.count, 1), len(_REFUSED_FOR)) - 1]
+    if sight.is_retry or not _is_recent(ours.at, wait, sight.now):
         return Doing("update")
     form = N_("the service {!r} did not come up with the new secrets: {}")
     hint = Text("see: docker service ps --no-trunc {}", service.name)

@@ -207,6 +207,17 @@ def test_the_clock_of_the_leader_may_be_behind() -> None:
     assert kind(NEW, OLD, rolling="on", rolling_since=begun, ours=None) == "fails"
 
 
+def test_a_clock_that_has_gone_back_since_puts_nothing_off() -> None:
+    """A machine without a battery for its clock may have been a year ahead at the last update."""
+    later = EPOCH + 365 * 24 * 60 * MINUTE
+    ahead = replace(OURS, at=later, forced=1, forced_at=later)
+    assert kind(NEW, "", rolling="over", ours=ahead) == "force"
+    assert kind(OLD, names_wanted=False, rolling="back", ours=ahead) == "update"
+    assert kind(OTHER, names_wanted=False, rolling="over", ours=replace(ahead, again=3)) == "update"
+    on = {"rolling": "on", "nodes": node(2, task="starts")}
+    assert kind(NEW, OLD, **on, rolling_since=EPOCH - 6 * MINUTE, ours=ahead) == "fails"
+
+
 def test_an_update_that_waits_for_a_drained_node_begins_again_without_it() -> None:
     """It was drained before its turn: its task waits there for ever (swarmkit, filter.go: ReadyFilter)."""
     drained = node(3, index=21, is_active=False, task="stuck", why="1 node not available for new tasks")
