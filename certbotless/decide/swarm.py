@@ -76,7 +76,7 @@ class Sight:
 
     @property
     def lost(self) -> list[NodeSeen]:
-        """The nodes where no task of an update can start; of one neither up nor down more is known soon."""
+        """The nodes where no task of an update can start: down, drained or paused."""
         nodes = self.service.nodes
         return [node for node in nodes if node.state == "down" or not (node.is_active or node.is_live)]
 
@@ -245,7 +245,7 @@ def _settled(sight: Sight) -> Doing:
     if not active:
         # The Swarm leaves its task as it is: to begin again would be for the other nodes alone.
         form = N_("node {} is paused, so the Swarm does not update the service {!r} there")
-        hint = Text("to let it: docker node update --availability active {}", node.name)
+        hint = Text("to allow it: docker node update --availability active {}", node.name)
         return Doing("waits", Text(form, node.name, service.name), hint)
     leaf = sight.leaves.get(node.name, "")
     form = N_("node {} of the service {!r} serves another certificate ({}...)")

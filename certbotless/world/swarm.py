@@ -44,7 +44,7 @@ _NO_LEADER = (
     # It has just begun; its connection to the leader has ended.
     *("manager is being prepared", "code = unavailable"),
 )
-# And one whose part in the Swarm is at an end until a person helps: what it says, and what that one does.
+# What a manager says that cannot use the Swarm until a person helps, and what that person does.
 _CLOSED = {
     "needs to be unlocked": "docker swarm unlock",
     "certificates have expired": N_("remove it, and let it join again: docker swarm leave --force"),

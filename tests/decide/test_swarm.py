@@ -324,7 +324,7 @@ def test_a_paused_node_is_waited_for_and_no_other_begins_again_for_it() -> None:
     paused = {"rolling": "over", "nodes": node(3, is_active=False)}
     doing = next_doing(sight(NEW, NEW, OLD, **paused))
     assert (doing.kind, doing.why[:21]) == ("waits", "node node3 is paused,")
-    assert doing.hint == "to let it: docker node update --availability active node3"
+    assert doing.hint == "to allow it: docker node update --availability active node3"
     # For another one they begin again all the same.
     assert kind(NEW, OLD, OLD, **paused) == "force"
 

@@ -134,7 +134,7 @@ def _updating(seen: ServiceSeen) -> Found:
     found: Found = []
     config: Mapping[str, Any] = seen.spec.get("UpdateConfig") or {}
     if (number := config.get("Parallelism", 1)) != 1:
-        text = _("its update parallelism is {}: several nodes, or all for 0, are without it at a time")
+        text = _("its update parallelism is {}: several nodes (0: all) restart at the same time")
         found.append((text.format(number), _UPDATE.format("--update-parallelism 1", seen.name)))
     if config.get("Order", "stop-first") != "stop-first":
         text = _("its update order is {}: two tasks would want one port").format(config["Order"])
