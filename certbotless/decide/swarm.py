@@ -75,9 +75,18 @@ class Sight:
         return ours if ours and ours.sha256 == self.wanted and not ours.is_done else None
 
     @property
+    def changed(self) -> list[NodeSeen]:
+        """The nodes that were lost, or came back, since our update."""
+        since = self.ours.index if self.ours else 0
+        return [node for node in self.service.nodes if node.index > since]
+
+    @property
     def lost(self) -> list[NodeSeen]:
-        """The nodes where no task of an update can start: down, drained or paused."""
-        nodes = self.service.nodes
+        """The nodes where no task can start: down, drained or paused, since our update.
+
+        An update leaves out a node that was so before it (swarmkit, global.go: updateNode).
+        """
+        nodes = self.changed
         return [node for node in nodes if node.state == "down" or not (node.is_active or node.is_live)]
 
     @property
@@ -107,8 +116,7 @@ class Sight:
     @property
     def is_disturbed(self) -> bool:
         """Whether a node was lost, or came back, since our update: then its end says nothing."""
-        since = self.ours.index if self.ours else 0
-        return any(node.index > since for node in self.service.nodes)
+        return bool(self.changed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,14 @@ def test_a_node_that_serves_before_its_health_check_is_not_begun_again_for_one_t
     assert kind(others, NEW, **wait, steady_for=65 * SECOND) == "force"
 
 
+def test_an_update_does_not_begin_again_for_a_node_that_was_off_or_drained_before_it() -> None:
+    """The Swarm does not wait for that one; something else takes its time."""
+    for off in ({"state": "down", "task": None}, {"is_active": False, "task": None}):
+        on = {"rolling": "on", "nodes": node(3, index=19, **off)}
+        assert kind(NEW, OLD, **on) == "look"
+        assert kind(NEW, NEW, "", **on) == "look"
+
+
 @pytest.mark.parametrize("nodes", [LOST["nodes"], NODES], ids=["lost", "removed"])
 def test_an_update_that_was_met_only_when_it_was_stuck_begins_again_too(nodes: Any) -> None:
     """The program was off meanwhile, or a person removed the node; `pause` may be longer than a run."""
