@@ -30,7 +30,7 @@ _MOST_FORCED, _FORCED_APART, _CURED_FOR = 3, timedelta(minutes=10), timedelta(ho
 _REFUSED_FOR = tuple(timedelta(minutes=minutes) for minutes in (1, 10, 100, 24 * 60))
 _LOST_HINT_IN_ROLL = N_("bring node {} back, or update without it: docker service update --force {}")
 # Where another program replaces our secrets, so many more updates follow each other, then none for so long.
-_MOST_AGAIN, _AGAIN_AFTER = 3, timedelta(hours=8)
+_MOST_AGAIN, _AGAIN_AFTER = 3, timedelta(hours=1)
 LOST_HINT = N_("bring node {} back or remove it; use the host network")
 
 

@@ -78,7 +78,7 @@ def test_another_program_that_replaces_the_secrets_is_answered_three_times_and_t
     other = {"names_wanted": False, "rolling": "over"}
     assert kind(OTHER, ours=replace(done, again=2), **other) == "update"
     assert kind(OTHER, ours=replace(done, sha256=OLD), **other) == "update"
-    assert kind(OTHER, ours=replace(done, at=EPOCH - 480 * MINUTE), **other) == "update"
+    assert kind(OTHER, ours=replace(done, at=EPOCH - 60 * MINUTE), **other) == "update"
     assert kind(OTHER, ours=done, is_retry=True, **other) == "update"
     # Also one that cuts our update short.
     assert kind(OTHER, ours=replace(OURS, again=3), **other) == "fails"
@@ -91,7 +91,7 @@ def test_another_program_that_replaces_the_secrets_is_answered_three_times_and_t
         ({"is_done": True}, 2),
         ({"is_back": True}, 1),
         ({"sha256": OLD}, 0),
-        ({"at": EPOCH - 480 * MINUTE}, 0),
+        ({"at": EPOCH - 60 * MINUTE}, 0),
     ],
     ids=["cut short", "done", "taken back", "another certificate", "of this morning"],
 )
