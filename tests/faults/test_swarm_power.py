@@ -117,7 +117,7 @@ def test_an_update_goes_on_without_a_machine_that_has_just_lost_its_power(
         wait_until(fleet.swarm.is_whole, "all machines are in the Swarm")
     print(spread(f"{updates} updates with a machine off, until the program has seen the others", took_s))
     print(spread("power back, until it serves the new certificate too", back_s))
-    promised(max(took_s), 60)
+    promised(max(took_s), 90)
     promised(max(back_s), 60)
 
 
