@@ -223,7 +223,7 @@ class Swarm:
         return SecretReference(str(made.id), name, filename=f"tls.{name.rpartition('.')[2]}")
 
     def clear(self) -> None:
-        """Remove all services and secrets, and wait until their containers are gone; at most 60 s."""
+        """Remove all services and secrets, and wait until their containers have ended; at most 60 s."""
         client = self.manager().client()
         services: Any = client.services
         for service in services.list():
@@ -256,4 +256,5 @@ def _serves(node: Node) -> bool:
 
 
 def _containers(node: Node) -> list[Any]:
-    return node.client().containers.list(all=True, sparse=True) if node.is_on else []
+    """Return what runs: of a machine that had lost its power the Swarm may leave ended ones behind."""
+    return node.client().containers.list(sparse=True) if node.is_on else []
