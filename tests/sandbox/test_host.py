@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from support.bed import wait_until
 from support.commands import completed
+from support.pages import ROOT
 
 pytestmark = pytest.mark.process
 
@@ -169,7 +170,9 @@ def test_a_private_host_that_is_made_in_a_chroot_is_at_the_root_of_its_mounts(
     """So what enters its namespaces, as `docker exec` does, sees its files."""
     jail = tmp_path / "jail"
     jail.mkdir()
-    enters = f'{made}\nmount -t tmpfs jail "$0/tmp"\nexec chroot "$0" "$@"'
+    # This checkout may be in /tmp.
+    keeps = f'mkdir -p "$0{ROOT}"\nmount --rbind "{ROOT}" "$0{ROOT}"'
+    enters = f'{made}\nmount -t tmpfs jail "$0/tmp"\n{keeps}\nexec chroot "$0" "$@"'
     asks = "cat /.certbotless-host; nsenter --mount=/proc/self/ns/mnt cat /.certbotless-host"
     command = ["unshare", "--mount", "sh", "-euc", enters, str(jail), *ON_PRIVATE_HOST, "sh", "-euc", asks]
     answer = completed(command, cwd="/")

@@ -59,18 +59,21 @@ def at_each_step(
         def run(
             step: int = step, action: Callable[[], object] = action, reached: int = reached_write
         ) -> None:
-            steps = 0
+            steps, is_over = 0, False
 
             def hook(event: str, _: tuple[object, ...]) -> None:
                 nonlocal steps
-                if event in _FILE_EVENTS:
+                if event in _FILE_EVENTS and not is_over:
                     steps += 1
                     if steps == step:
                         os.write(reached, b"!")
                         fault()
 
             sys.addaudithook(hook)  # stays for the life of the child
-            action()
+            try:
+                action()
+            finally:
+                is_over = True  # coverage writes files of its own when the child ends
 
         code = run_in_child(run)
         os.close(reached_write)
