@@ -97,14 +97,22 @@ def _look(goal: Goal, looking: Looking, now: datetime, remembered: SiteState | N
     def observed(state: SiteState) -> Observation:
         return observe(goal, state, looking.shown_by, now, looking.address_of, looking.shared)
 
+    def counted(state: SiteState) -> SiteState:
+        if not (state.failures or state.foreign or state.troubles):
+            return state
+        prints = looking.fingerprints or Fingerprints.of(config)
+        return state.under(*prints.digests(config, site))
+
+    file = SiteFile(config.state_dir, site.domain)
     try:
-        remembered = remembered or SiteFile(config.state_dir, site.domain).load()
+        remembered = counted(remembered or file.load())
+        seen = observed(remembered)
+        if seen.published.facts is None and (after := file.load()).generations != remembered.generations:
+            # A run has published another certificate since the state was read.
+            remembered = counted(after)
+            seen = observed(remembered)
     except StoreError as exc:
         return _unseen_view(goal, observed(SiteState()), exc)
-    if remembered.failures or remembered.foreign or remembered.troubles:
-        prints = looking.fingerprints or Fingerprints.of(config)
-        remembered = remembered.under(*prints.digests(config, site))
-    seen = observed(remembered)
     decision = decide(Situation(goal, seen, remembered, looking.ledger, looking.intent))
     if (endless := _endless_run(goal, now)) is not None:
         problem = unseen(endless, now, config.check_every)

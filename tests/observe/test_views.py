@@ -21,8 +21,11 @@ from certbotless.config.addresses import AddressRule
 from certbotless.model.decision import Intent
 from certbotless.model.ledger import Entry
 from certbotless.model.memory import Failure
+from certbotless.model.situation import Goal
 from certbotless.model.view import View
-from certbotless.observe.views import look_at
+from certbotless.observe.record_answers import ask_servers
+from certbotless.observe.views import Looking, look, look_at
+from certbotless.state.ledger_file import LedgerFile
 from certbotless.state.site import SiteFile
 
 
@@ -150,6 +153,18 @@ def test_a_state_that_cannot_be_read_is_a_problem_of_its_site_alone(scene: Scene
     assert view.decision.steps == ()
     assert view.seen.published.is_intact
     assert said(other) == ("pending", "order: asked for")
+
+
+def test_a_certificate_that_is_published_while_a_check_looks_is_seen(scene: Scene) -> None:
+    """The state was read before, and does not know the new one: it is not taken for an edited one."""
+    publish(scene)
+    before = SiteFile(scene.state_dir, DOMAIN).load()
+    publish(scene)
+    goal = Goal(scene.config.sites[0], scene.config)
+    looking = Looking(ask_servers(scene.edges().servers), LedgerFile(scene.state_dir).entries())
+    view = look(goal, looking, scene.clock.now(), before)
+    assert view.seen.published == scene.published
+    assert view.remembered.generations != before.generations
 
 
 def test_a_state_that_makes_no_sense_counts_as_none(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
