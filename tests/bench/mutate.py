@@ -59,22 +59,23 @@ _COUNT, _SEED = 100, "certbotless"
 _PATIENCE = 5
 
 
-# Where another file tests the module, or does so as well: what two modules do together.
+# Where other files test the module, or do so as well: what two modules do together.
 _TESTS = {
     "act.proof": ["act/test_proof.py", "act/test_deploy.py"],
     "act.record": ["act/test_record.py", "act/test_contest.py"],
-    "decide.deploy": ["decide/test_decide.py"],
-    "decide.record": ["decide/test_decide.py"],
+    "decide.decide": ["decide"],
+    "decide.deploy": ["decide"],
+    "decide.record": ["decide"],
     "model.certificate": ["model/test_certificate.py", "state/test_pair.py"],
-    "model.memory": ["state/test_site.py", "decide/test_decide.py"],
-    "model.observation": ["observe/test_site.py", "decide/test_decide.py"],
+    "model.memory": ["state/test_site.py", "decide"],
+    "model.observation": ["observe/test_site.py", "decide"],
     "world.dns.propagation": ["world/test_nameservers.py"],
     "world.dns.query": ["world/test_nameservers.py"],
 }
 
 
 def tests_of(module: str) -> list[str]:
-    """Return the test files of a module, by their paths in the tree."""
+    """Return the test files of a module, or folders of them, by their paths in the tree."""
     room, *_, name = module.split(".")
     return [f"tests/{path}" for path in _TESTS.get(module, [f"{room}/test_{name}.py"])]
 
