@@ -3,8 +3,9 @@
 Owns what such a host looks like, and that nothing of it stays: not a process, interface, mount, control
 group or file. It is root's own machine (the same programs, the same folders), with these of its own: the
 processes, the network (`lo` and a LAN interface that carries the default route), the host name, /run, a copy
-of /etc and of the roots below /usr/local that its administrator trusts, a folder /tmp/certbotless-XXXXXX that
-is TMPDIR, and /certs, /etc/docker, /etc/certbotless and /var/lib/certbotless, all empty.
+of /etc, without the user of a certbotless that is installed here, and of the roots below /usr/local that its
+administrator trusts, a folder /tmp/certbotless-XXXXXX that is TMPDIR, and /certs, /etc/docker,
+/etc/certbotless and /var/lib/certbotless, all empty.
 Never touches the machine around it, but for that one folder in /tmp and the control groups of an engine; both
 are removed at the end.
 
@@ -96,6 +97,9 @@ mount -t tmpfs -o mode=0755 certbotless "$root/run"
 mount -t proc proc "$root/proc"
 cp -a /etc "$scratch/.etc"
 mount --bind "$scratch/.etc" "$root/etc"
+for list in passwd group shadow gshadow; do
+    if [ -f "$root/etc/$list" ]; then sed -i '/^certbotless:/d' "$root/etc/$list"; fi
+done
 roots=usr/local/share/ca-certificates  # which others make links to in /etc
 if [ -d "/$roots" ]; then
     cp -a "/$roots" "$scratch/.roots"

@@ -104,6 +104,13 @@ def test_its_files_are_its_own() -> None:
     assert "1.2.3.4 a" not in Path("/etc/hosts").read_text()
 
 
+def test_it_has_no_user_of_a_certbotless_that_is_installed_here() -> None:
+    """To that user would belong what root makes there, in folders which only root may enter."""
+    script = "useradd --system --no-create-home certbotless && exec \"$@\" sh -c 'id certbotless || id root'"
+    inside = run_inside("sh", "-euc", script, "sh", *ON_PRIVATE_HOST)
+    assert inside.stdout.startswith("uid=0(root)"), inside.stderr
+
+
 def test_the_rest_is_this_machine(tmp_path: Path) -> None:
     """A command finds its folder and every other file as they are here, and may write there."""
     inside = run_inside("sh", "-euc", f"pwd; echo seen >{tmp_path}/file")
