@@ -69,8 +69,6 @@ _TESTS = {
     "model.certificate": ["model/test_certificate.py", "state/test_pair.py"],
     "model.memory": ["state/test_site.py", "decide"],
     "model.observation": ["observe/test_site.py", "decide"],
-    "world.dns.propagation": ["world/test_nameservers.py"],
-    "world.dns.query": ["world/test_nameservers.py"],
 }
 
 

@@ -3,15 +3,24 @@
 import traceback
 
 from certbotless.model.records import Record
-from certbotless.sandbox.alidns import Fault
+from certbotless.sandbox.alidns import AlidnsEmulator, Fault
+from certbotless.world.dns.nameservers import NameServers
+from certbotless.world.dns.query import Server
+from support.fakes import FakeClock
 
 ZONE = "sweetlove.test"
 
 NAME = "devbox.sweetlove.test"
+FQDN = f"_acme-challenge.{NAME}"
 
 KEY_ID, SECRET = "LTAI5tExampleKeyId", "example+secret/of=a+key"
 
 REQUEST_ID = r"request id [0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}"
+
+
+def servers_of(emulator: AlidnsEmulator) -> tuple[Server, ...]:
+    """The name servers of the stand-in."""
+    return NameServers(emulator.nameservers, FakeClock()).of(ZONE)
 
 
 def a_record(value: str = "10.79.40.213", record_id: str = "") -> Record:

@@ -11,6 +11,13 @@ from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
 
 
 @pytest.fixture
+def emulator() -> Iterator[AlidnsEmulator]:
+    """The stand-in of the DNS API, and of the name servers of its zone."""
+    with AlidnsEmulator([ZONE], access_key_id=KEY_ID, access_key_secret=SECRET) as server:
+        yield server
+
+
+@pytest.fixture
 def https(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The stand-in of the DNS API over HTTPS: its endpoint, and the root that its certificate comes from."""
     ca = trustme.CA()

@@ -4,7 +4,7 @@ import inspect
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,12 +27,6 @@ from certbotless.world.dns.alidns import AlidnsAccount, AlidnsZone
 
 def emulating(zones: Sequence[str] = (ZONE,), **options: Any) -> AlidnsEmulator:
     return AlidnsEmulator(zones, access_key_id=KEY_ID, access_key_secret=SECRET, **options)
-
-
-@pytest.fixture
-def emulator() -> Iterator[AlidnsEmulator]:
-    with emulating() as emulator:
-        yield emulator
 
 
 @pytest.fixture
