@@ -67,6 +67,7 @@ _TESTS = {
     "decide.deploy": ["decide"],
     "decide.record": ["decide"],
     "model.certificate": ["model/test_certificate.py", "state/test_pair.py"],
+    "model.ledger": ["model/test_ledger.py", "model/test_order_limits.py", "model/test_backoff.py"],
     "model.memory": ["state/test_site.py", "decide"],
     "model.observation": ["observe/test_site.py", "decide"],
 }
