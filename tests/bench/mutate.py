@@ -70,6 +70,7 @@ _TESTS = {
     "model.ledger": ["model/test_ledger.py", "model/test_order_limits.py", "model/test_backoff.py"],
     "model.memory": ["state/test_site.py", "decide"],
     "model.observation": ["observe/test_site.py", "decide"],
+    "state.pair": ["state/test_pair.py", "state/test_foreign_files.py", "state/test_pair_interrupted.py"],
 }
 
 

@@ -1,58 +1,24 @@
-"""The published pair: swapped as one, whole wherever a run ends, and nobody else's files lost."""
+"""The published pair: swapped as one, found again with its facts, and tidied up after."""
 
 import hashlib
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from support.children import DONE, REFUSED, at_each_step, io_error, kill, limit_file_size, run_in_child
-from support.files import in_time, mode_of, plant
-from support.pairs import DOMAIN, FACTS, NOW, ORIGIN, pair, publish
+from support.children import REFUSED, io_error, limit_file_size, run_in_child
+from support.files import mode_of
+from support.pairs import DOMAIN, FACTS, NOW, ORIGIN, home, look, pair, publish, put_foreign, read_pair
 
 from certbotless.base import files
 from certbotless.base.errors import StoreError
 from certbotless.model.certificate import Published
 from certbotless.state.pair import Store, with_digest
-
-Pair = tuple[bytes | None, bytes | None]
-NOTHING: Pair = (None, None)
-NAMES = {".pem": "fullchain.pem", ".key": "privkey.pem"}
-
-
-def put_foreign(certs_dir: Path, name: str = "foreign", suffixes: tuple[str, ...] = (".pem", ".key")) -> None:
-    """Have another tool write plain files at our names."""
-    for suffix, data in zip((".pem", ".key"), pair(name), strict=True):
-        if suffix in suffixes:
-            path = certs_dir / f"{DOMAIN}{suffix}"
-            path.unlink(missing_ok=True)
-            path.write_bytes(data)
-
-
-def read_pair(certs_dir: Path) -> Pair:
-    """What a server reads at our two names."""
-    chain, key = (certs_dir / f"{DOMAIN}{suffix}" for suffix in (".pem", ".key"))
-    return (
-        chain.read_bytes() if chain.exists() else None,
-        key.read_bytes() if key.exists() else None,
-    )
-
-
-def home(certs_dir: Path) -> Path:
-    return certs_dir / ".certbotless" / DOMAIN
-
-
-def look(certs_dir: Path) -> Published:
-    return Store(certs_dir, DOMAIN).look()
 
 
 def plant_facts(certs_dir: Path, **facts: object) -> None:
@@ -152,6 +118,28 @@ def test_an_old_generation_that_cannot_be_removed_is_no_failure(tmp_path: Path) 
     assert oldest.exists()
 
 
+def test_a_generation_that_is_a_day_old_to_the_second_stays(tmp_path: Path) -> None:
+    for number, age in enumerate([timedelta(days=1), timedelta(hours=2), timedelta()]):
+        publish(tmp_path, str(number), NOW - age)
+    assert len(list(home(tmp_path).glob("2*"))) == 3
+    publish(tmp_path, "3", NOW + timedelta(seconds=1))
+    assert len(list(home(tmp_path).glob("2*"))) == 3
+
+
+def test_a_new_pair_is_noted_before_anything_leads_to_it(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
+    noted: list[tuple[str, str]] = []
+
+    def note(generation: str, digest: str) -> None:
+        assert read_pair(tmp_path) == pair("A")
+        noted.append((generation, digest))
+
+    Store(tmp_path, DOMAIN).publish(*pair("B"), FACTS, ORIGIN, NOW, note)
+    found = look(tmp_path)
+    assert noted == [(found.generation, found.digest)]
+    assert read_pair(tmp_path) == pair("B")
+
+
 # --- modes ------------------------------------------------------------------------------------------------
 
 PUBLISH_UNDER_CLI = """
@@ -183,69 +171,6 @@ def test_every_mode_is_that_of_the_contract_whatever_the_callers_umask(tmp_path:
     assert mode_of(generation / "fullchain.pem") == "0o644"
     assert mode_of(generation / "privkey.pem") == "0o600"
     assert mode_of(generation / "meta.json") == "0o644"
-
-
-# --- files of another tool --------------------------------------------------------------------------------
-
-
-def asides(certs_dir: Path) -> list[Path]:
-    return sorted(home(certs_dir).glob("aside-*"))
-
-
-@pytest.mark.parametrize("suffixes", [(".pem", ".key"), (".pem",), (".key",)])
-def test_plain_files_are_set_aside_with_the_same_bytes(
-    tmp_path: Path, suffixes: tuple[str, ...], caplog: pytest.LogCaptureFixture
-) -> None:
-    put_foreign(tmp_path, suffixes=suffixes)
-    publish(tmp_path, "A")
-    assert read_pair(tmp_path) == pair("A")
-    assert look(tmp_path).is_intact
-    [aside] = asides(tmp_path)
-    kept = {path.name: path.read_bytes() for path in aside.iterdir()}
-    foreign = dict(zip(NAMES, pair("foreign"), strict=True))
-    assert kept == {NAMES[suffix]: foreign[suffix] for suffix in suffixes}
-    assert "store.set_aside" in caplog.text
-
-
-def test_a_large_file_of_another_tool_is_set_aside_whole(tmp_path: Path) -> None:
-    large = os.urandom(3 << 20)
-    (tmp_path / f"{DOMAIN}.pem").write_bytes(large)
-    publish(tmp_path, "A")
-    assert (asides(tmp_path)[0] / "fullchain.pem").read_bytes() == large
-
-
-def test_links_of_another_tool_are_set_aside_by_what_they_lead_to(tmp_path: Path) -> None:
-    live = tmp_path / "live"
-    live.mkdir()
-    for suffix, data in zip((".pem", ".key"), pair("foreign"), strict=True):
-        (live / suffix).write_bytes(data)
-        (tmp_path / f"{DOMAIN}{suffix}").symlink_to(live / suffix)
-    publish(tmp_path, "A")
-    assert read_pair(tmp_path) == pair("A")
-    assert (asides(tmp_path)[0] / "fullchain.pem").read_bytes() == pair("foreign")[0]
-    assert (live / ".pem").read_bytes() == pair("foreign")[0]
-
-
-def test_what_was_set_aside_is_never_pruned(tmp_path: Path) -> None:
-    put_foreign(tmp_path)
-    for year in range(4):
-        publish(tmp_path, str(year), NOW + timedelta(days=365 * year))
-    [aside] = asides(tmp_path)
-    assert (aside / "privkey.pem").read_bytes() == pair("foreign")[1]
-
-
-def test_a_folder_at_our_name_is_for_a_person_to_move(tmp_path: Path) -> None:
-    publish(tmp_path, "A")
-    (tmp_path / f"{DOMAIN}.pem").unlink()
-    (tmp_path / f"{DOMAIN}.pem").mkdir()
-    before = sorted(home(tmp_path).iterdir())
-    with pytest.raises(StoreError, match="is a directory") as refused:
-        publish(tmp_path, "B")
-    assert "move it away" in refused.value.hint
-    with pytest.raises(StoreError, match="is a directory"):
-        Store(tmp_path, DOMAIN).probe_writable()
-    assert Store(tmp_path, DOMAIN).pair() == pair("A")
-    assert sorted(home(tmp_path).iterdir()) == before
 
 
 # --- the generation before --------------------------------------------------------------------------------
@@ -282,6 +207,16 @@ def test_a_generation_that_is_gone_or_damaged_is_none(tmp_path: Path) -> None:
     (home(tmp_path) / generation / "privkey.pem").write_bytes(b"edited")
     assert store.look_at(generation).facts is None
     assert store.look_at("20261124T053000Z-00000000").facts is None
+
+
+def test_what_another_tool_left_is_not_noted_as_a_generation_to_go_back_to(tmp_path: Path) -> None:
+    """A run may end between the taking over of foreign files and the swap."""
+    publish(tmp_path, "A")
+    aside = home(tmp_path) / "aside-20261124T053000Z-3f9a01c2"
+    aside.mkdir()
+    files.link(home(tmp_path) / "current", aside.name)
+    publish(tmp_path, "B")
+    assert json.loads((home(tmp_path) / "current" / "meta.json").read_text())["previous"] == ""
 
 
 # --- what a look finds ------------------------------------------------------------------------------------
@@ -396,396 +331,6 @@ def test_a_look_writes_nothing(tmp_path: Path) -> None:
     ]
 
 
-# --- what somebody planted --------------------------------------------------------------------------------
-
-
-@pytest.mark.process
-@pytest.mark.row(71)
-@pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a device"])
-@pytest.mark.parametrize("suffix", [".pem", ".key"])
-def test_what_is_no_file_is_moved_aside_and_never_opened(tmp_path: Path, suffix: str, kind: str) -> None:
-    """Nobody can be served by it; a look does not wait for it either."""
-    path = tmp_path / f"{DOMAIN}{suffix}"
-
-    def look_and_publish() -> None:
-        for number in range(2):
-            path.unlink(missing_ok=True)
-            plant(kind, path)
-            found = look(tmp_path)
-            assert (found.fault, found.plain) == (f"{str(path)!r} is {kind}" if number else "", "")
-            assert found.is_contested == bool(number)
-            publish(tmp_path, str(number))
-            assert read_pair(tmp_path) == pair(str(number))
-            assert look(tmp_path).is_intact
-
-    assert in_time(look_and_publish) == DONE
-    kept = [files.kind_of((aside / NAMES[suffix]).lstat().st_mode) for aside in asides(tmp_path)]
-    assert kept == [kind, kind]
-
-
-@pytest.mark.process
-@pytest.mark.row(71)
-@pytest.mark.parametrize("name", ["fullchain.pem", "privkey.pem", "meta.json"])
-@pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a device", "a directory", "a symbolic link"])
-def test_what_is_no_file_in_a_generation_is_a_fault(tmp_path: Path, name: str, kind: str) -> None:
-    publish(tmp_path, "A")
-    path = home(tmp_path) / "current" / name
-    path.unlink()
-    plant(kind, path)
-
-    def check() -> None:
-        assert look(tmp_path) == Published(None, None, f"its files cannot be read (it is {kind})")
-
-    assert in_time(check) == DONE
-
-
-@pytest.mark.row(71)
-@pytest.mark.parametrize("suffix", [".pem", ".key"])
-def test_a_link_to_a_secret_is_kept_as_a_link_and_nothing_of_the_secret_copied(
-    tmp_path: Path, suffix: str
-) -> None:
-    """A copy in certs_dir would be open to every container that mounts it."""
-    certs_dir = tmp_path / "certs"
-    certs_dir.mkdir()
-    (tmp_path / "account.key").write_bytes(b"secret")
-    (certs_dir / f"{DOMAIN}{suffix}").symlink_to("../account.key")
-    publish(certs_dir, "A")
-    [aside] = asides(certs_dir)
-    kept = aside / NAMES[suffix]
-    assert kept.is_symlink()
-    assert kept.read_bytes() == b"secret"  # by its name it still leads there
-    found = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()]
-    assert found.count(b"secret") == 1
-
-
-@pytest.mark.row(71)
-@pytest.mark.parametrize(("suffix", "most"), [(".pem", 0o644), (".key", 0o640)])
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o666, 0o400])
-def test_a_copy_is_open_to_nobody_who_could_not_read_the_file(
-    tmp_path: Path, suffix: str, most: int, mode: int
-) -> None:
-    """A second name of a secret is a plain file."""
-    path = tmp_path / f"{DOMAIN}{suffix}"
-    path.write_bytes(b"foreign")
-    path.chmod(mode)
-    Store(tmp_path, DOMAIN, key_mode=0o640).publish(*pair("A"), FACTS, ORIGIN, NOW)
-    [aside] = asides(tmp_path)
-    assert mode_of(aside / NAMES[suffix]) == oct(mode & most)
-
-
-@pytest.mark.parametrize("suffix", [".pem", ".key"])
-def test_a_file_that_is_too_large_to_copy_is_moved(tmp_path: Path, suffix: str) -> None:
-    with (tmp_path / f"{DOMAIN}{suffix}").open("wb") as file:
-        file.truncate(1 << 40)
-    publish(tmp_path, "A")
-    assert (asides(tmp_path)[0] / NAMES[suffix]).stat().st_size == 1 << 40
-    assert read_pair(tmp_path) == pair("A")
-
-
-@pytest.mark.process
-def test_a_key_that_is_not_ours_to_read_is_moved() -> None:
-    """As root's key is for the service's user, who may change the folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        certs_dir = Path(folder)
-        put_foreign(certs_dir)
-        (certs_dir / f"{DOMAIN}.key").chmod(0o600)
-        os.chown(certs_dir, 4242, 4242)
-
-        def publish_as_user() -> None:
-            os.setgid(4242)
-            os.setuid(4242)
-            with pytest.raises(PermissionError):
-                read_pair(certs_dir)
-            publish(certs_dir, "A")
-            assert read_pair(certs_dir) == pair("A")
-
-        assert run_in_child(publish_as_user) == DONE
-        [aside] = asides(certs_dir)
-        assert (aside / "privkey.pem").read_bytes() == pair("foreign")[1]
-        assert (aside / "privkey.pem").stat().st_uid == 0
-
-
-def test_the_same_files_are_set_aside_once(tmp_path: Path) -> None:
-    """A tool that writes them again and again does not fill the disk."""
-    for name in ("one", "one", "two", "one"):
-        put_foreign(tmp_path, name)
-        publish(tmp_path, "A")
-        assert read_pair(tmp_path) == pair("A")
-    kept = {(aside / "privkey.pem").read_bytes() for aside in asides(tmp_path)}
-    assert kept == {pair("one")[1], pair("two")[1]}
-    assert len(asides(tmp_path)) == 2
-    assert [path.name for path in home(tmp_path).glob(".*")] == []
-
-
-def somebody_elses(folder: Path) -> None:
-    folder.mkdir()
-    os.chown(folder, 4242, -1)
-
-
-IN_THE_WAY: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "a link in place of .certbotless": (".", lambda path: path.symlink_to("elsewhere")),
-    "a link in place of the site's folder": (DOMAIN, lambda path: path.symlink_to("../elsewhere")),
-    "a file in place of .certbotless": (".", lambda path: path.write_bytes(b"")),
-    "a folder in place of current": (f"{DOMAIN}/current", Path.mkdir),
-    "somebody else's .certbotless": (".", somebody_elses),
-    "somebody else's folder of the site": (DOMAIN, somebody_elses),
-}
-
-
-@pytest.mark.process
-@pytest.mark.row(71)
-@pytest.mark.parametrize(("where", "put"), IN_THE_WAY.values(), ids=IN_THE_WAY.keys())
-def test_what_may_lead_our_files_elsewhere_is_refused_before_an_order(
-    tmp_path: Path, where: str, put: Callable[[Path], object]
-) -> None:
-    path = tmp_path / ".certbotless" / where
-    path.parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / "elsewhere").mkdir()
-    put(path)
-    before = sorted(tmp_path.rglob("*"))
-    for action in (Store(tmp_path, DOMAIN).probe_writable, lambda: publish(tmp_path, "A")):
-        with pytest.raises(StoreError) as refused:
-            action()
-        assert repr(str(path)) in refused.value.message
-        assert refused.value.hint
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.process
-def test_folders_of_whom_certs_dir_belongs_to_are_ours(tmp_path: Path) -> None:
-    """As when root runs what is the service's user's."""
-    (home(tmp_path)).mkdir(parents=True)
-    for folder in (tmp_path, home(tmp_path).parent, home(tmp_path)):
-        os.chown(folder, 4242, -1)
-    publish(tmp_path, "A")
-    assert read_pair(tmp_path) == pair("A")
-
-
-@pytest.mark.process
-@pytest.mark.row(71)
-@pytest.mark.parametrize("suffix", [".pem", ".key"])
-@pytest.mark.parametrize("what", ["another user", "second name", "named pipe", "symbolic link"])
-def test_a_pair_that_others_may_change_is_not_for_adoption(tmp_path: Path, suffix: str, what: str) -> None:
-    put_foreign(tmp_path)
-    assert look(tmp_path).plain
-    assert Store(tmp_path, DOMAIN).plain_pair() == pair("foreign")
-    path = tmp_path / f"{DOMAIN}{suffix}"
-    match what:
-        case "another user":
-            os.chown(path, 4242, -1)
-        case "second name":
-            os.link(path, tmp_path / "other")
-        case kind:
-            path.unlink()
-            plant(f"a {kind}", path)
-
-    def adopt() -> None:
-        with pytest.raises(StoreError, match=what):
-            Store(tmp_path, DOMAIN).plain_pair()
-
-    assert in_time(adopt) == DONE
-
-
-# --- what a killed run has left ---------------------------------------------------------------------------
-
-
-def litter(certs_dir: Path) -> list[str]:
-    """What stands in certs_dir and is of no use: temporary names, and generations without their facts."""
-    halves = [path for path in home(certs_dir).glob("2*") if not (path / "meta.json").exists()]
-    hidden = [path for path in certs_dir.rglob(".*") if path.name != ".certbotless"]
-    return [str(path) for path in (*hidden, *halves)]
-
-
-def test_tidying_removes_nothing_that_we_did_not_write(tmp_path: Path) -> None:
-    publish(tmp_path, "A")
-    kept = [
-        tmp_path / ".other.test.pem.0123456789abcdef",
-        tmp_path / f".{DOMAIN}.pem.bak",
-        home(tmp_path) / "20261124T053000Z-of-the-admin" / "notes",
-        home(tmp_path) / "20261124T053000Z-01234567" / "notes",
-        home(tmp_path) / ".aside.0123456789abcdef" / "notes",
-        home(tmp_path) / "notes",
-    ]
-    for path in kept:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("mine")
-    (home(tmp_path) / "20261124T053000Z-ffffffff").symlink_to("20261124T053000Z-01234567")
-    before = sorted(tmp_path.rglob("*"))
-    Store(tmp_path, DOMAIN).tidy()
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_whole_generation_that_was_never_current_stays_for_a_day(tmp_path: Path) -> None:
-    publish(tmp_path, "A")
-    publish(tmp_path, "B")
-    generations = sorted(home(tmp_path).glob("2*"))
-    Store(tmp_path, DOMAIN).tidy()
-    assert sorted(home(tmp_path).glob("2*")) == generations
-
-
-# --- room and rights --------------------------------------------------------------------------------------
-
-
-def test_a_writable_store_is_left_as_it_was(tmp_path: Path) -> None:
-    publish(tmp_path, "A")
-    before = sorted(tmp_path.rglob("*"))
-    Store(tmp_path, DOMAIN).probe_writable()
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.process
-def test_a_store_without_room_is_told_before_an_order(tmp_path: Path) -> None:
-    def probe() -> None:
-        limit_file_size(32 * 1024)
-        Store(tmp_path, DOMAIN).probe_writable()
-
-    assert run_in_child(probe) == REFUSED
-    assert list(home(tmp_path).iterdir()) == []
-
-
-def test_a_store_that_is_no_folder_is_told(tmp_path: Path) -> None:
-    (tmp_path / "certs").write_text("a file")
-    with pytest.raises(StoreError, match="cannot write") as refused:
-        Store(tmp_path / "certs", DOMAIN).probe_writable()
-    assert "writable" in refused.value.hint
-
-
-# --- wherever a run ends ----------------------------------------------------------------------------------
-
-
-BOTH = (".pem", ".key")
-# Whether our pair is published, which names another tool writes then, which one goes then, and what a server
-# may read at our names until the new pair is in place.
-BEFORE: dict[str, tuple[bool, tuple[str, ...], str, list[Pair]]] = {
-    "nothing": (False, (), "", [NOTHING]),
-    "our pair": (True, (), "", [pair("A")]),
-    "our pair, one name deleted": (True, (), ".pem", [(None, pair("A")[1]), pair("A")]),
-    "a pair of another tool": (False, BOTH, "", [pair("foreign")]),
-    "a chain of another tool": (False, (".pem",), "", [(pair("foreign")[0], None)]),
-    "a pair of another tool over ours": (True, BOTH, "", [pair("foreign")]),
-}
-
-
-def arrange(certs_dir: Path, before: str) -> list[Pair]:
-    """Have `before` at our names, and return what a server may read there until the new pair is in place."""
-    is_ours, foreign, deleted, allowed = BEFORE[before]
-    if is_ours:
-        publish(certs_dir, "A")
-    put_foreign(certs_dir, suffixes=foreign)
-    if deleted:
-        (certs_dir / f"{DOMAIN}{deleted}").unlink()
-    return allowed
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("fault", [kill, io_error])
-@pytest.mark.parametrize("before", BEFORE)
-def test_the_pair_is_the_old_or_the_new_one_wherever_publishing_ends(
-    tmp_path: Path, before: str, fault: Callable[[], None]
-) -> None:
-    """What is of no use any more where it was killed goes when the next run begins."""
-    allowed: list[Pair] = []
-
-    def prepare(step: int) -> Callable[[], None]:
-        certs_dir = tmp_path / str(step)
-        certs_dir.mkdir()
-        allowed[:] = arrange(certs_dir, before)
-
-        def work() -> None:
-            if fault is kill:
-                Store(certs_dir, DOMAIN).probe_writable()
-            publish(certs_dir, "B", NOW + timedelta(days=60))
-
-        return work
-
-    codes = list(at_each_step(prepare, fault))
-    assert len(codes) > 10
-    assert set(codes) <= ({-signal.SIGKILL} if fault is kill else {DONE, REFUSED})
-    littered = 0
-    for step, code in enumerate(codes, start=1):
-        certs_dir = tmp_path / str(step)
-        found, seen = read_pair(certs_dir), look(certs_dir)
-        assert found in ([pair("B")] if code == DONE else [*allowed, pair("B")])
-        if fault is io_error:
-            assert_no_half_is_left(certs_dir)
-        if "another tool" in before:
-            assert_kept(certs_dir, pair("foreign")[0])
-        littered += bool(litter(certs_dir))
-        Store(certs_dir, DOMAIN).tidy()
-        assert litter(certs_dir) == []
-        assert (read_pair(certs_dir), look(certs_dir)) == (found, seen)
-        publish(certs_dir, "C", NOW + timedelta(days=61))
-        assert read_pair(certs_dir) == pair("C")
-        assert look(certs_dir).is_intact
-    assert (littered > 3) == (fault is kill)
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("fault", [kill, io_error])
-def test_the_pair_is_that_of_one_tool_wherever_putting_it_back_ends(
-    tmp_path: Path, fault: Callable[[], None]
-) -> None:
-    def prepare(step: int) -> Callable[[], None]:
-        certs_dir = tmp_path / str(step)
-        certs_dir.mkdir()
-        publish(certs_dir, "A")
-        put_foreign(certs_dir)
-        return lambda: Store(certs_dir, DOMAIN).relink(NOW)
-
-    codes = list(at_each_step(prepare, fault))
-    assert len(codes) > 5
-    for step in range(1, len(codes) + 1):
-        assert read_pair(tmp_path / str(step)) in [pair("A"), pair("foreign")]
-        assert_kept(tmp_path / str(step), pair("foreign")[1])
-
-
-def assert_kept(certs_dir: Path, data: bytes) -> None:
-    """These bytes of another tool are still somewhere: at their name, or set aside."""
-    places = [*certs_dir.glob(f"{DOMAIN}.*"), *home(certs_dir).glob("aside-*/*")]
-    assert data in [path.read_bytes() for path in places if path.is_file()]
-
-
-def assert_no_half_is_left(certs_dir: Path) -> None:
-    """Neither a generation that was never current, nor a file that was to be renamed."""
-    if read_pair(certs_dir) != pair("B"):
-        assert list(home(certs_dir).glob("20270123*")) == []
-    assert [path.name for path in certs_dir.rglob(".*")] in ([], [".certbotless"])
-
-
-def test_a_reader_of_one_folder_never_sees_a_mixed_pair_in_a_storm_of_swaps(tmp_path: Path) -> None:
-    current = home(tmp_path) / "current"
-    publish(tmp_path, "A")
-    publish(tmp_path, "B")
-    generations = [path.name for path in home(tmp_path).iterdir() if path != current]
-    is_over = threading.Event()
-    seen: list[Pair] = []
-
-    def read(folder: int, name: str) -> bytes:
-        with open(os.open(name, os.O_RDONLY, dir_fd=folder), "rb") as file:
-            return file.read()
-
-    def reader() -> None:
-        while not is_over.is_set():
-            folder = os.open(current, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                seen.append((read(folder, "fullchain.pem"), read(folder, "privkey.pem")))
-            finally:
-                os.close(folder)
-
-    thread = threading.Thread(target=reader)
-    thread.start()
-    try:
-        number = 0
-        # As many as it takes a busy machine's reader to look often.
-        while len(seen) < 1000 or number < 3000:
-            number += 1
-            files.link(current, generations[number % 2])
-    finally:
-        is_over.set()
-        thread.join()
-    assert set(seen) == {pair("A"), pair("B")}
-
-
 @pytest.mark.parametrize(
     "planted",
     [
@@ -813,14 +358,34 @@ def test_the_facts_are_those_of_one_ca_and_of_exactly_these_names(tmp_path: Path
     assert Published(None, None).facts_for(ORIGIN.directory, (DOMAIN,)) is None
 
 
-def test_what_another_tool_left_is_not_noted_as_a_generation_to_go_back_to(tmp_path: Path) -> None:
-    """A run may end between the taking over of foreign files and the swap."""
+# --- what tidying leaves ----------------------------------------------------------------------------------
+
+
+def test_tidying_removes_nothing_that_we_did_not_write(tmp_path: Path) -> None:
     publish(tmp_path, "A")
-    aside = home(tmp_path) / "aside-20261124T053000Z-3f9a01c2"
-    aside.mkdir()
-    files.link(home(tmp_path) / "current", aside.name)
+    kept = [
+        tmp_path / ".other.test.pem.0123456789abcdef",
+        tmp_path / f".{DOMAIN}.pem.bak",
+        home(tmp_path) / "20261124T053000Z-of-the-admin" / "notes",
+        home(tmp_path) / "20261124T053000Z-01234567" / "notes",
+        home(tmp_path) / ".aside.0123456789abcdef" / "notes",
+        home(tmp_path) / "notes",
+    ]
+    for path in kept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    (home(tmp_path) / "20261124T053000Z-ffffffff").symlink_to("20261124T053000Z-01234567")
+    before = sorted(tmp_path.rglob("*"))
+    Store(tmp_path, DOMAIN).tidy()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_whole_generation_that_was_never_current_stays_for_a_day(tmp_path: Path) -> None:
+    publish(tmp_path, "A")
     publish(tmp_path, "B")
-    assert json.loads((home(tmp_path) / "current" / "meta.json").read_text())["previous"] == ""
+    generations = sorted(home(tmp_path).glob("2*"))
+    Store(tmp_path, DOMAIN).tidy()
+    assert sorted(home(tmp_path).glob("2*")) == generations
 
 
 def test_a_link_that_is_called_like_a_generation_is_never_emptied(tmp_path: Path) -> None:
@@ -853,23 +418,28 @@ def test_the_published_generation_is_never_tidied_away(tmp_path: Path, damage: s
     assert read_pair(tmp_path) == pair("A")
 
 
-def test_a_generation_that_is_a_day_old_to_the_second_stays(tmp_path: Path) -> None:
-    for number, age in enumerate([timedelta(days=1), timedelta(hours=2), timedelta()]):
-        publish(tmp_path, str(number), NOW - age)
-    assert len(list(home(tmp_path).glob("2*"))) == 3
-    publish(tmp_path, "3", NOW + timedelta(seconds=1))
-    assert len(list(home(tmp_path).glob("2*"))) == 3
+# --- room and rights --------------------------------------------------------------------------------------
 
 
-def test_a_new_pair_is_noted_before_anything_leads_to_it(tmp_path: Path) -> None:
+def test_a_writable_store_is_left_as_it_was(tmp_path: Path) -> None:
     publish(tmp_path, "A")
-    noted: list[tuple[str, str]] = []
+    before = sorted(tmp_path.rglob("*"))
+    Store(tmp_path, DOMAIN).probe_writable()
+    assert sorted(tmp_path.rglob("*")) == before
 
-    def note(generation: str, digest: str) -> None:
-        assert read_pair(tmp_path) == pair("A")
-        noted.append((generation, digest))
 
-    Store(tmp_path, DOMAIN).publish(*pair("B"), FACTS, ORIGIN, NOW, note)
-    found = look(tmp_path)
-    assert noted == [(found.generation, found.digest)]
-    assert read_pair(tmp_path) == pair("B")
+@pytest.mark.process
+def test_a_store_without_room_is_told_before_an_order(tmp_path: Path) -> None:
+    def probe() -> None:
+        limit_file_size(32 * 1024)
+        Store(tmp_path, DOMAIN).probe_writable()
+
+    assert run_in_child(probe) == REFUSED
+    assert list(home(tmp_path).iterdir()) == []
+
+
+def test_a_store_that_is_no_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "certs").write_text("a file")
+    with pytest.raises(StoreError, match="cannot write") as refused:
+        Store(tmp_path / "certs", DOMAIN).probe_writable()
+    assert "writable" in refused.value.hint
