@@ -342,3 +342,12 @@ def opened_bench(state_dir: Path) -> Iterator[Bench]:
     zone = FakeZone("sweetlove.test")
     with ScriptedCa(zone) as ca:
         yield Bench(ca, zone, state_dir)
+
+
+def lose_account(bench: Bench, status: str = "") -> None:
+    """Let the CA have forgotten our account, or closed it, and refuse the next order for that."""
+    bench.pending.drop()
+    bench.ca.account_status = status
+    bench.ca.instead["order"].append(
+        problem("unauthorized", 403) if status else problem("accountDoesNotExist")
+    )

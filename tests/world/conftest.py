@@ -6,8 +6,16 @@ from pathlib import Path
 import pytest
 import trustme
 from support.alidns import KEY_ID, SECRET, ZONE
+from support.scripted_ca import Bench, opened_bench
 
 from certbotless.sandbox.alidns import AlidnsEmulator, HttpsListener
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A CA that says what a test wants, and all that an issuance there touches."""
+    with opened_bench(tmp_path) as bench:
+        yield bench
 
 
 @pytest.fixture

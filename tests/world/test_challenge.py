@@ -1,10 +1,15 @@
 """TXT records come, are journalled, and go again, whatever happens in between."""
 
+import json
+from base64 import urlsafe_b64decode
 from dataclasses import replace
 from pathlib import Path
 
+import josepy as jose
 import pytest
+from acme import challenges
 from support.fakes import FakeZone, FakeZones
+from support.scripted_ca import base64url
 
 from certbotless.base.errors import DnsRefused, DnsUnavailable, Interrupted, StoreError
 from certbotless.model.memory import TxtValue
@@ -220,3 +225,12 @@ def test_each_value_goes_to_its_own_zone(zone: FakeZone, journal: SiteFile) -> N
     )
     sweep(opened(zone, other_zone), journal)
     assert other_zone.held() == []
+
+
+def test_the_txt_value_is_that_of_the_rfc() -> None:
+    vector = json.loads((Path(__file__).parents[1] / "vectors" / "txt_value.json").read_text())
+    key = jose.JWK.from_json(vector["account_key"])
+    assert isinstance(key, jose.JWKRSA)
+    token = urlsafe_b64decode(vector["token"] + "=")
+    assert base64url(key.thumbprint()) == vector["thumbprint"]
+    assert challenges.DNS01(token=token).validation(key) == vector["txt_value"]

@@ -1,7 +1,6 @@
 """The connection to a CA: nonces, waits that it asks for, and every error that can come of it."""
 
 import inspect
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -16,7 +15,7 @@ import trustme
 from acme import messages
 from acme.client import ClientNetwork
 from support.fakes import FakeClock, HttpServer, Reply
-from support.scripted_ca import CHAIN, DOMAIN, NOW, PROBLEM, Bench, json_reply, opened_bench, problem
+from support.scripted_ca import CHAIN, DOMAIN, NOW, PROBLEM, Bench, json_reply, problem
 
 from certbotless.base.errors import (
     AccountPaused,
@@ -30,13 +29,6 @@ from certbotless.base.errors import (
 from certbotless.config.settings import Acme
 from certbotless.world.acme import keys
 from certbotless.world.acme.connection import Network
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with opened_bench(tmp_path) as bench:
-        yield bench
-
 
 # --- nonces -------------------------------------------------------------------------------------------------
 
