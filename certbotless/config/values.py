@@ -35,6 +35,7 @@ DIRECTORIES = {
     # Of TrustAsia, in China.
     "litessl": "https://acme.litessl.com/acme/v2/directory",
 }
+WORDS = {url: word for word, url in DIRECTORIES.items()}
 # Those of certificates that no client trusts.
 STAGING_WORDS = ("letsencrypt-staging", "google-staging")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -42,8 +42,8 @@ class Why(Enum):
     STANDS_IN = N_("instead of {}: {}")
     NO_ACCOUNT = N_("there is no account yet")
     NO_STAGING = N_(
-        "the CA has no staging directory: the dry run ends when all names are validated, and no certificate"
-        " is issued; a failed validation counts"
+        "the CA has no staging directory: the dry run places an order there, which ends when all names are"
+        " validated; no certificate is issued; a failed validation counts"
     )
     ORDER_LEFT = N_("an earlier run left an order")
     SHARED = N_("{} is the certificate of this site")
@@ -71,7 +71,7 @@ class Why(Enum):
     NOT_ACTED_UPON = N_("not yet reloaded for this certificate")
     REFUSED = N_("the new certificate was refused")
     # what gave the certificate
-    ISSUED_INSTEAD = N_("{}: {}, since {}; {} issued instead")
+    ISSUED_INSTEAD = N_("{}: {} since {}; {} issued instead")
     ISSUED_IN_PLACE = N_("{} issued instead of {}")
     BACK = N_("{} is back; {} had issued instead")
     # what is waited for

@@ -10,7 +10,7 @@ from ..base.times import Moment, rfc3339
 from ..base.words import Text, _
 from ..config.settings import Site
 from .authority import Authority
-from .decision import RENEWAL, Decision, Step, failures_of
+from .decision import RENEWAL, Decision, Step, failures_of, is_order
 from .memory import Failure, SiteState
 from .observation import Endpoint, Observation, endpoints_of
 from .reason import Reason, Why
@@ -122,7 +122,7 @@ class View:
         """The failure behind the state, or what could not be seen; else the newest, as of a forced renewal.
 
         One that only waits is none, unless there is no other. Its retry time is when its step may be taken:
-        there may be other reasons to wait.
+        there may be other reasons to wait. Of orders at several CAs it is the soonest one's.
         """
         asked = {step.key for step in self.decision.steps}
         known = {key: each for key, each in self.standing_failures.items() if key not in asked}
@@ -133,7 +133,12 @@ class View:
         key, failure = max(
             found, key=lambda item: (not item[1].is_waiting, item[0] in asked, not item[0], item[1].at)
         )
-        until = next((step.wait_until for step in self.decision.steps if step.key == key), None)
+        waits = [
+            step.wait_until
+            for step in self.decision.steps
+            if step.key == key or (is_order(key) and is_order(step.key))
+        ]
+        until = min((wait for wait in waits if wait), default=None) if all(waits) else None
         if until is None or until <= failure.retry_at:
             return failure
         return replace(failure, retry_at=until)

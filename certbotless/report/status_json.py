@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..base.times import distance, rfc3339
 from ..base.words import Text, _
 from ..config.settings import Config
+from ..config.values import WORDS
 from ..model.certificate import LeafFacts, Origin
 from ..model.ledger import Ledger
 from ..model.memory import Failure
@@ -46,9 +47,9 @@ def unseen_site_json(domain: str, reason: str, facts: LeafFacts | None = None) -
 
 
 def _certificate_json(facts: LeafFacts, origin: Origin | None) -> dict[str, Any]:
-    """Return what a certificate says, and the id of the CA that gave it where that is known."""
+    """Return what a certificate says, and which CA gave it where that is known: its word, URL or id."""
     told = {key: value for key, value in facts.to_plain().items() if key != "ari_id"}
-    return told | {"ca": origin.directory if origin else None, "shared": None}
+    return told | {"ca": WORDS.get(origin.directory, origin.directory) if origin else None, "shared": None}
 
 
 def local_ca_json(ca: LocalCa, coming: LocalCa | None) -> dict[str, Any]:

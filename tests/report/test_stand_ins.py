@@ -8,6 +8,7 @@ from support.languages import chinese
 from support.terminals import written
 from support.views import FACTS, NOW, ORIGIN, failure, pair, said, view
 
+from certbotless.config.values import DIRECTORIES
 from certbotless.model.authority import Authority
 from certbotless.model.certificate import Published
 from certbotless.model.decision import Step
@@ -23,7 +24,7 @@ FIRST, OTHER = (Authority(f"https://{n}.test/dir", "ec256", name=n) for n in ("l
 TROUBLE = CaTrouble(
     at=NOW, what="no connection", hint="check it", since=NOW - timedelta(hours=3), kind="CaUnavailable"
 )
-LINE = "! letsencrypt: no connection, since 2026-11-24 02:30 UTC; litessl issued instead"
+LINE = "! letsencrypt: no connection since 2026-11-24 02:30 UTC; litessl issued instead"
 
 
 def with_cas(shown: View, by: Authority, before: str = "", trouble: CaTrouble | None = None) -> View:
@@ -77,6 +78,12 @@ def test_the_json_says_how_each_ca_is() -> None:
     assert "cas" not in site_json(view(), None)
 
 
+def test_a_ca_with_a_word_is_told_by_it() -> None:
+    for word, url in DIRECTORIES.items():
+        told = site_json(with_cas(view(), replace(FIRST, id=url)), None)
+        assert told["certificate"]["ca"] == word
+
+
 def test_the_plan_names_the_ca_that_is_asked() -> None:
     shown = with_cas(view(Step("order", said("due"), "litessl")), FIRST)
     assert "would request a certificate from litessl (due)" in plan_text.text_of([shown])
@@ -92,3 +99,18 @@ def test_the_first_of_two_failures_does_not_speak_for_both() -> None:
     alone = view(*steps, failures={steps[0].key: failure("no connection")})
     assert alone.reason == "no connection"
     assert SiteState().troubles == {}
+
+
+def test_of_two_failures_the_sooner_try_is_the_next_one() -> None:
+    """The first CA asks for seven hours; the second is tried again in two minutes."""
+    waits = {"letsencrypt": timedelta(hours=7), "litessl": timedelta(minutes=2)}
+    steps = [Step("order", said("due"), name, wait_until=NOW + wait) for name, wait in waits.items()]
+    failures = {
+        step.key: replace(failure("no connection"), retry_at=NOW + waits[step.target]) for step in steps
+    }
+    shown = view(*steps, failures=failures)
+    assert shown.last_failure is not None
+    assert shown.last_failure.retry_at == NOW + timedelta(minutes=2)
+    ready = view(steps[0], replace(steps[1], wait_until=None), failures=failures)
+    assert ready.last_failure is not None
+    assert ready.last_failure.retry_at == NOW + timedelta(minutes=2)
