@@ -10,7 +10,7 @@ from .values import DIRECTORIES, STAGING_WORDS
 from .yaml_document import Document, Fault, Path
 
 _KEYS = {each.name for each in fields(Acme)}
-_STAGING = {*STAGING_WORDS, *(DIRECTORIES[word] for word in STAGING_WORDS)}
+_STAGING = {DIRECTORIES[word] for word in STAGING_WORDS}
 
 
 def check(doc: Document) -> Iterator[Fault]:
@@ -32,13 +32,20 @@ def check(doc: Document) -> Iterator[Fault]:
         if directory in NEED_EAB and entry.get("eab") is None:
             text = Text("{} needs eab: {{kid: ..., hmac_key: ...}}", directory)
             yield doc.fault((*path, "directory"), text)
-        url = DIRECTORIES.get(directory, directory)
+        url = _url_of(directory)
         if known.setdefault(url, i) != i:
             text = Text("{!r} is already the CA of acme[{}]", directory, known[url])
             yield doc.fault((*path, "directory"), text)
-        elif directory in _STAGING and len(entries) > 1:
+        elif url in _STAGING and len(entries) > 1:
             form = N_("{!r} gives certificates that no client trusts: it cannot be in a list with another CA")
             yield doc.fault((*path, "directory"), Text(form, directory))
         if i > 0 and "key_type" in entry:
             text = Text("belongs into the first entry: every CA certifies the same kind of key")
             yield doc.fault((*path, "key_type"), text, at_key=True)
+
+
+def _url_of(directory: str) -> str:
+    """Return the URL of a word or URL, the same for each spelling of its host (RFC 3986 section 6.2)."""
+    scheme, mark, rest = DIRECTORIES.get(directory, directory).partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme.lower()}{mark}{host.lower().removesuffix(':443')}{slash}{path}"

@@ -71,6 +71,14 @@ def test_a_list_of_one_is_one() -> None:
             f"[{{}}, {{directory: {DIRECTORIES['letsencrypt']}}}]",
             f"1:24: acme[1].directory: '{DIRECTORIES['letsencrypt']}' is already the CA of acme[0]",
         ),
+        (
+            "[{}, {directory: 'HTTPS://ACME-v02.api.letsencrypt.org:443/directory'}]",
+            "1:24: acme[1].directory: 'HTTPS://ACME-v02.api.letsencrypt.org:443/directory' is already the CA",
+        ),
+        (
+            "[{directory: https://a.top/d}, {directory: 'https://A.top/d'}]",
+            "1:50: acme[1].directory: 'https://A.top/d' is already the CA of acme[0]",
+        ),
         ("[{}, {directory: litessl}]", "1:24: acme[1].directory: litessl needs eab"),
         ("{directory: google-staging}", "1:19: acme.directory: google-staging needs eab"),
         (
