@@ -1,5 +1,7 @@
 """Where other ACME clients keep the keys of their accounts, and which of them is meant."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,32 @@ def test_a_ca_with_a_port_is_told_by_both_spellings(tmp_path: Path) -> None:
     put(tmp_path / "certbot", "accounts/ca.test/dir/0123/private_key.json")
     assert key_of(tmp_path / "certbot", url)[0] == certbot
     assert key_of(tmp_path / "lego", url)[0] == lego
+
+
+def test_a_folder_that_is_a_link_counts_and_a_loop_ends(tmp_path: Path) -> None:
+    """certbot links the folder of Let's Encrypt's second version to that of the first."""
+    real = put(tmp_path, "accounts/acme-v01.api.letsencrypt.org/directory/1/private_key.json")
+    put(tmp_path, f"accounts/{STAGING_HOST}/directory/2/private_key.json", "other")
+    link = tmp_path / "accounts" / HOST / "directory"
+    link.parent.mkdir()
+    link.symlink_to(real.parent.parent)
+    (tmp_path / "accounts" / "loop").symlink_to(tmp_path)
+    assert key_of(tmp_path, LETS_ENCRYPT) == (link / "1/private_key.json", b"key")
+
+
+def test_a_folder_that_may_not_be_read_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing keeps root from reading one, so the system is made to say so."""
+    put(tmp_path, LAYOUTS["certbot"])
+
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(CertbotlessError, match="Permission denied") as found:
+        key_of(tmp_path, LETS_ENCRYPT)
+    assert "use sudo" in found.value.hint
 
 
 def test_nothing_is_guessed_where_there_is_none_or_more_than_one(tmp_path: Path) -> None:

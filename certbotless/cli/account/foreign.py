@@ -8,7 +8,7 @@ Source: acme.sh 3.1, `_initpath`; certbot 4.0, `_internal/account.py`; lego 4.9 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,9 +35,9 @@ def key_of(path: Path, directory: str) -> tuple[Path, bytes]:
     with files.store_errors(path, "read"):
         found = [path] if not path.is_dir() else [*_keys_below(path)]
     if path.is_dir():
-        of_ca = [each for each in found if _is_of(each, directory)]
+        of_ca, every = _each_once(each for each in found if _is_of(each, directory)), _each_once(found)
         # A folder below that of the CA does not name it.
-        found = of_ca or (found if len(found) == 1 else [])
+        found = of_ca or (every if len(every) == 1 else [])
     if not found:
         raise CertbotlessError(
             Text("no account of acme.sh, certbot or lego at {} is in {!r}", directory, str(path)),
@@ -59,12 +59,13 @@ def key_of(path: Path, directory: str) -> tuple[Path, bytes]:
 def _keys_below(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder of a client that have account keys; none that has a certificate key."""
     left, depth = _MOST_FILES, len(folder.parts)
-    for name, folders, names in os.walk(folder):
+    # certbot has links from the folder of Let's Encrypt's second version to that of the first.
+    for name, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         here = Path(name)
         folders.sort()
         if len(here.parts) - depth >= _MOST_LEVELS:
             folders.clear()
-        left -= len(names)
+        left -= len(names) + len(folders)  # a link may lead to a folder above it
         if left < 0:
             raise CertbotlessError(
                 Text("{!r} has too many files", str(folder)), hint=Text("name the file with the account key")
@@ -72,6 +73,19 @@ def _keys_below(folder: Path) -> Iterator[Path]:
         for each in sorted(names):
             if each in ("account.key", "private_key.json") or (each.endswith(".key") and _is_legos(here)):
                 yield here / each
+
+
+def _each_once(found: Iterable[Path]) -> list[Path]:
+    """Return the files; one that links show at several places has the first of these names."""
+    names: dict[Path, Path] = {}
+    for each in found:
+        names.setdefault(each.resolve(), each)
+    return [*names.values()]
+
+
+def _raise(error: OSError) -> None:
+    """Let no folder be passed over in silence: the account may be in there."""
+    raise error
 
 
 def _is_legos(folder: Path) -> bool:
