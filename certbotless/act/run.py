@@ -67,7 +67,9 @@ _URGENT_WAIT = timedelta(minutes=10)
 _REHEARSED = Why.ASKED_FOR, Text("the CA gave a certificate; nothing was published")
 _REHEARSED_WITHOUT_STAGING = (
     Why.NO_STAGING,
-    Text("the CA has validated all names; it has no staging directory, so it issued no certificate"),
+    Text(
+        "the CA has validated all names of an order; it has no staging directory, so it issued no certificate"
+    ),
 )
 
 

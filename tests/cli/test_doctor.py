@@ -5,8 +5,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import dns.rcode
 import pytest
 from support.fakes import EPOCH, FakeClock, FakeZone, ZoneServer
+from support.languages import chinese
 from support.listeners import listening
 from support.scripted_ca import ScriptedCa
 from support.views import LISTED, NOTHING, on_three, site, view
@@ -116,8 +118,22 @@ def test_caa_permits_this_ca_and_this_account(values: list[str], level: str, own
     assert told.level == level
     tag = "issuewild" if values == STARS_FORBIDDEN else "issue"
     pinned = owner if level == "fail" else DOMAIN
-    pin = f'{pinned} CAA 0 {tag} "ca.test; validationmethods=dns-01; accounturi={ACCOUNT}"'
-    assert pin in f"{told.text} {told.cure}"
+    # Of a CA that is named already, the account or the method is another one.
+    is_named = level == "ok" or any(value.startswith(f'0 {tag} "ca.test') for value in values)
+    parameters = f"; validationmethods=dns-01; accounturi={ACCOUNT}" if is_named else ""
+    assert f'{pinned} CAA 0 {tag} "ca.test{parameters}"' in f"{told.text} {told.cure}"
+
+
+def test_caa_that_no_name_server_tells_permits_nothing() -> None:
+    """RFC 8659 section 3: without an answer a CA must not issue. The others are answered all the same."""
+    found = case()
+    (site,) = found.config.sites
+    with ZoneServer(FakeZone(ZONE)) as server:
+        server.rcode = dns.rcode.SERVFAIL
+        found.cas = [(found.config.cas[0], SEEN)]
+        authority.caa(found, site, ZONE, configured(server.place))
+    assert (only(found).check, only(found).level) == ("CAA", "fail")
+    assert only(found).text == f"no name server answers the question for the CAA records of {DOMAIN}"
 
 
 def configured(place: str) -> tuple[Server, ...]:
@@ -249,7 +265,10 @@ def test_caa_and_limits_are_tested_for_each_ca(tmp_path: Path) -> None:
         *(("CAA", url, level) for url, level in zip(urls, ("ok", "fail"), strict=True)),
         *(("limits", url, "ok") for url in urls),
     ]
-    assert '0 issue "b.test; validationmethods=dns-01"' in found.findings[1].cure
+    assert found.findings[1].cure.endswith(f'{DOMAIN} CAA 0 issue "b.test"')
+    with chinese():
+        authority.limits(found, view(of=site, published=NOTHING), [])
+    assert found.findings[-1].about == f"{DOMAIN}（{urls[1]}）"
 
 
 # --- lines --------------------------------------------------------------------------------------------------

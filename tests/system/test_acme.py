@@ -197,7 +197,7 @@ def test_dry_runs_are_counted_apart_and_six_in_an_hour_are_answered_by_the_ca(ba
         assert done.returncode == 0, done.stdout
         assert (
             done.stderr.count(
-                "the CA has no staging directory: the dry run ends when all names are validated"
+                "the CA has no staging directory: the dry run places an order there, which ends when all"
             )
             == 1
         )

@@ -108,12 +108,18 @@ def profile(case: Case, acme: Acme, seen: CaView) -> None:
 def caa(case: Case, site: Site, zone: str, servers: Sequence[Server]) -> None:
     """Report for each CA whether the CAA records let it, and our account there, issue the certificate."""
     found = {name: _caa_of(name.removeprefix("*."), zone, servers) for name in site.all_names}
+    if unheard := [owner for owner, records in found.values() if records is None]:
+        text = _("no name server answers the question for the CAA records of {}").format(unheard[0])
+        cure = _("ask who runs them: without that answer no CA gives a certificate")
+        case.fail("CAA", site.domain, text, cure)
+        return
+    heard = {name: (owner, records or []) for name, (owner, records) in found.items()}
     for acme, seen in case.cas:
-        _caa_at(case, site, _about(case, site, acme), seen, found)
+        _caa_at(case, site, _about(case, site, acme), seen, heard)
 
 
 def _about(case: Case, site: Site, acme: Acme) -> str:
-    return f"{site.domain} at {acme.directory}" if case.config.has_stand_ins else site.domain
+    return _("{} at {}").format(site.domain, acme.directory) if case.config.has_stand_ins else site.domain
 
 
 def _caa_at(
@@ -132,7 +138,10 @@ def _caa_at(
             cure = _("check that they name the CA: it does not publish its name for CAA records")
             case.warn("CAA", about, text, cure)
         else:
-            case.fail("CAA", about, text, _("add in the Alidns console: {}").format(_pin(owner, tag, seen)))
+            # What names the CA has the account or the method of somebody else.
+            is_named = any(_issuer_of(value) in seen.caa_identities for of, value in rows if of == tag)
+            record = _pin(owner, tag, seen) if is_named else f'{owner} CAA 0 {tag} "{seen.caa_identities[0]}"'
+            case.fail("CAA", about, text, _("add in the Alidns console: {}").format(record))
         return
     pin = (
         _("; to allow only this account: {}").format(
@@ -149,24 +158,34 @@ def _pin(owner: str, tag: str, seen: CaView) -> str:
     return f'{owner} CAA 0 {tag} "{seen.caa_identities[0]}; validationmethods=dns-01{uri}"'
 
 
-def _caa_of(name: str, zone: str, servers: Sequence[Server]) -> tuple[str, list[str]]:
-    """Return the nearest name from `name` upwards that has CAA records, and these; they count for `name`."""
+def _caa_of(name: str, zone: str, servers: Sequence[Server]) -> tuple[str, list[str] | None]:
+    """Return the nearest name from `name` upwards that has CAA records, and these; they count for `name`.
+
+    None in place of them where no server of the zone says whether a name has any.
+    """
     resolvers = [Server(at, at, is_resolver=True, timeout_s=1) for at in system_resolvers()[:1]]
     while "." in name:
         asked = servers if is_in_zone(name, zone) else resolvers
-        for answer in ask_all(asked, name, "CAA"):
+        answers = ask_all(asked, name, "CAA")
+        for answer in answers:
             if answer.values:
                 return name, sorted(answer.values)
+        if asked is servers and all(answer.values is None for answer in answers):
+            return name, None
         name = name.partition(".")[2]
     return name, []
 
 
+def _issuer_of(value: str) -> str:
+    return value.partition(";")[0].strip().lower()
+
+
 def _names_us(value: str, seen: CaView) -> bool:
-    issuer, *parameters = (part.strip() for part in value.split(";"))
+    parameters = [part.strip() for part in value.split(";")[1:]]
     said = dict(parameter.partition("=")[::2] for parameter in parameters if parameter)
     methods = said.get("validationmethods")
     return (
-        issuer.lower() in seen.caa_identities
+        _issuer_of(value) in seen.caa_identities
         and ("accounturi" not in said or said["accounturi"] == seen.account_url)
         and (methods is None or "dns-01" in methods.split(","))
     )

@@ -70,7 +70,7 @@ def examine(
     views = look_at(config, [site for site, _ in sites], fingerprints)
     entries = LedgerFile(config.state_dir, config.certs_dirs).seen()
     if isinstance(entries, StoreError):
-        case.fail("state", "ledger", entries.message, entries.hint)
+        case.fail_by("state", "ledger", entries)
     resolvers, targets = naming.Resolvers(case), service.Targets(case)
     for view in views:
         _names(case, view, resolvers, is_private=view.site.certificate is not None and not asks_public)
