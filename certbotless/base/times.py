@@ -43,7 +43,8 @@ def rfc3339(moment: datetime) -> str:
 
 def parse_rfc3339(text: str) -> datetime:
     """Return the aware UTC moment. Raises ValueError for one without an offset, or out of bounds."""
-    moment = datetime.fromisoformat(text)
+    # RFC 3339 section 5.6 lets "T" and "Z" be written small; Python does not.
+    moment = datetime.fromisoformat(text.upper())
     if moment.tzinfo is None:
         raise ValueError("a time without its offset")
     return within_bounds(moment)

@@ -200,7 +200,7 @@ def test_doctor_says_where_the_key_comes_from_until_when_and_whose_it_is(
     del bare.config["aliyun"]["sts_endpoint"]
     [(level, _, text)] = findings(bare)
     assert level == "ok"
-    assert text.startswith("gives a key; STS does not say whose: STS is not asked")
+    assert re.match(r"valid until 2\d\d\d-.*; STS does not say whose it is: STS is not asked", text), text
     instance.roles = []
     assert findings(bare) == [("fail", "ecs", "the instance has no RAM role")]
     assert findings(bare, "API") == []  # which would be the same once more
@@ -231,15 +231,26 @@ def test_doctor_warns_of_the_key_of_the_account_itself(bare: Bed) -> None:
     assert f'"acs:alidns:*:{ACCOUNT_ID}:domain/{ZONE}"' in said.partition("needs this policy:\n")[2]
 
 
-def test_doctor_warns_of_a_key_whose_file_is_old(bare: Bed) -> None:
-    secret = bare.home / "secret"
-    write_secret(secret, KEY_SECRET)
+@pytest.mark.parametrize("by", ["file", "systemd"])
+def test_doctor_warns_of_a_key_whose_file_is_old(bare: Bed, by: str) -> None:
+    """Also of one that systemd has copied when the service was started. STS is not needed for it."""
+    secret, given = bare.home / "secret", bare.home / "given"
     bare.config["aliyun"]["access_key_secret"] = f"file:{secret}"
+    if by == "systemd":
+        secret = Path("/etc/credstore/certbotless.old")
+        secret.parent.mkdir(exist_ok=True)
+        given.mkdir()
+        write_secret(given / secret.name, KEY_SECRET)
+        bare.environment["CREDENTIALS_DIRECTORY"] = str(given)
+        bare.config["aliyun"]["access_key_secret"] = f"credential:{secret.name}"
+    write_secret(secret, KEY_SECRET)
     half_a_year_ago = time.time() - 181 * 86400
     os.utime(secret, (half_a_year_ago, half_a_year_ago))
-    [(level, about, text)] = findings(bare)
+    [(level, about, text), (other, key, said)] = findings(bare)
     assert (level, about) == ("warn", "aliyun.access_key_secret")
     assert text == f"{str(secret)!r} was last written 181 days ago: the key in it may be as old"
+    assert (other, key) == ("ok", "aliyun.access_key_id")
+    assert said.startswith("valid until it is deleted; STS does not say whose it is: STS is not asked")
 
 
 def test_init_prints_the_policy_with_the_digits_that_sts_says(

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +125,15 @@ def test_a_key_without_an_end_and_a_token_lasts(
 
 
 def test_an_end_may_have_any_offset_and_parts_of_a_second(program: Callable[[str], list[str]]) -> None:
-    there = IN_AN_HOUR.isoformat().replace("+00:00", ".250+00:00")
-    assert fetched(program(prints(PLAIN | {"Expiration": there}))).ends_at == IN_AN_HOUR + timedelta(
-        milliseconds=250
-    )
+    east = IN_AN_HOUR.astimezone(timezone(timedelta(hours=8))).isoformat()
+    forms = {
+        IN_AN_HOUR.isoformat().replace("+00:00", ".250+00:00"): timedelta(milliseconds=250),
+        rfc3339(IN_AN_HOUR).replace("Z", ".000000001Z"): timedelta(),
+        rfc3339(IN_AN_HOUR).lower(): timedelta(),
+        east: timedelta(),
+    }
+    for form, more in forms.items():
+        assert fetched(program(prints(PLAIN | {"Expiration": form}))).ends_at == IN_AN_HOUR + more, form
 
 
 def test_it_runs_without_a_shell_with_its_arguments_and_the_home_of_its_user(
@@ -169,7 +174,12 @@ def test_words_on_its_standard_error_are_no_matter(program: Callable[[str], list
         (prints(json.dumps(PLAIN)[:-20]), "the command 'KEY' printed no JSON object;"),
         (f"echo Loading.\n{prints(PLAIN)}", "the command 'KEY' printed something before its JSON object;"),
         (prints({"AccessKeyId": ID}), "the command 'KEY' gives no AccessKeySecret; run it by hand"),
-        (prints(PLAIN | {"AccessKeyId": 5}), "the command 'KEY' gives no AccessKeyId;"),
+        (prints(PLAIN | {"AccessKeyId": 5}), "the command 'KEY' gives no AccessKeyId of printable ASCII;"),
+        (
+            prints(PLAIN | {"SecurityToken": 5}),
+            "the command 'KEY' gives no SecurityToken of printable ASCII;",
+        ),
+        (prints(PLAIN | {"Expiration": False}), "gives an Expiration that is not a time of RFC 3339"),
         (prints(PLAIN | {"AccessKeySecret": "a b"}), "gives no AccessKeySecret of printable ASCII;"),
         (prints(PLAIN | {"Expiration": "soon"}), "gives an Expiration that is not a time of RFC 3339"),
         (
@@ -183,6 +193,9 @@ def test_words_on_its_standard_error_are_no_matter(program: Callable[[str], list
         ),
         ("yes | head -c 70000", "the command 'KEY' printed more than 64 KiB; run it"),
         ("exec yes", "the command 'KEY' printed more than 64 KiB; run it"),
+        # Its words are shown, however it fails.
+        ("echo 'no lease' >&2", "the command 'KEY' printed no JSON object: no lease; run it by hand"),
+        (f"echo stale >&2\n{prints(PLAIN | {'AccessKeyId': ''})}", "gives no AccessKeyId: stale; run it"),
     ],
 )
 def test_what_gives_no_key_is_told_in_one_line(
@@ -207,6 +220,14 @@ def test_a_program_that_cannot_be_run_is_for_a_person(
     assert "cannot be run: Exec format error; let it begin with the line #!/bin/sh" in fault_of(
         argv, KeyRefused
     )
+
+
+@pytest.mark.row(115)
+def test_a_program_that_is_just_being_written_is_run_again_later(program: Callable[[str], list[str]]) -> None:
+    argv = program(prints(PLAIN))
+    with Path(argv[0]).open("a"):
+        assert "the command 'KEY' cannot be run: Text file busy; run it by hand" in fault_of(argv)
+    assert fetched(argv) == KEY
 
 
 @pytest.mark.row(115)
@@ -269,15 +290,21 @@ def test_a_stop_ends_it(program: Callable[[str], list[str]], monkeypatch: pytest
         # Without digits no form tells it from a word.
         f"{prints({'Credentials': PLAIN | {'AccessKeySecret': WORDY}})}\necho 'of {WORDY}' >&2; exit 1",
         f"{prints({'data': {'secret_key': WORDY}})}\necho 'of {WORDY}' >&2; exit 1",
+        # An object that is not whole, and one of a form that is not known.
+        f"""printf '%s' '{{"secret": "{WORDY}", "x":'\necho 'of {WORDY}' >&2""",
+        f"{prints({'auth': {'secret': WORDY}})}\necho 'of {WORDY}' >&2",
         f"printf '{WORDY} ' >&2; yes Ab3 | tr -d '\\n' | head -c {4095 - len(WORDY) // 2} >&2; exit 1",
     ],
-    ids=["of its own key", "as JSON", "of a shell", "with control characters", "STS", "Vault", "cut"],
+    ids=[
+        *("of its own key", "as JSON", "of a shell", "with control characters", "STS", "Vault"),
+        *("not whole", "of another form", "cut"),
+    ],
 )
 def test_its_last_words_are_shown_without_what_may_be_secret(
     program: Callable[[str], list[str]], lines: str
 ) -> None:
     told = fault_of(program(lines))
-    assert "ended with 1: " in told
+    assert "ended with 1: " in told or "printed no JSON object: " in told or "gives no " in told
     assert "***" in told
     assert WORDY[-8:] not in told
     assert told.isprintable()

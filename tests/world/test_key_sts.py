@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from support.alidns import KEY_ID, NAME, SECRET, ZONE, a_record, assert_tells_no_secret
@@ -211,6 +212,18 @@ def test_an_answer_that_is_none_is_asked_for_again_and_told(dns: AlidnsEmulator,
     role = AssumedRole(aliyun, Key.in_file(aliyun), clock, (ARN, ""))
     with pytest.raises(DnsUnavailable, match="not an answer of STS"):
         role.fetch()
+
+
+@pytest.mark.parametrize(
+    ("without", "name"),
+    [({"id": ""}, "AccessKeyId"), ({"secret": ""}, "AccessKeySecret"), ({"token": ""}, "SecurityToken")],
+)
+def test_a_key_without_one_of_its_parts_is_none(
+    dns: AlidnsEmulator, without: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue = dns.sts.issue
+    monkeypatch.setattr(dns.sts, "issue", lambda *given: replace(issue(*given), **without))
+    assert fault_of(assumed(dns), DnsUnavailable) == f"STS gives no {name}"
 
 
 @pytest.mark.row(112)

@@ -10,7 +10,8 @@ from ...base.times import moment
 from ...base.words import _
 from ...config import diff
 from ...config.settings import Aliyun, Config
-from ...world.credentials.access import ApiAccess
+from ...world.credentials.access import ApiAccess, Key
+from ...world.credentials.errors import ABOUT_THE_KEY, ApiRefusal
 from ...world.credentials.sts import whose
 from ...world.dns import ram_policy
 from .finding import Case
@@ -20,32 +21,33 @@ _OLD = timedelta(days=180)
 _PAGE = "docs/credentials.md"
 
 
-def has_key(case: Case, access: ApiAccess) -> bool:
-    """Fetch a key, where it is not in the file; return whether there is one."""
+def fetched(case: Case, access: ApiAccess) -> Key | None:
+    """Return the key, fetched where it is not in the file; report why there is none."""
     try:
-        access.source.key()
+        return access.source.key()
     except DnsError as exc:
         case.fail_by("credentials", _where_from(case.config.account), exc)
-        return False
-    return True
+        return None
 
 
 def examine(case: Case, access: ApiAccess) -> None:
     """Report where the key comes from, and whose it is; the API has taken it, or said why not."""
     aliyun, about = case.config.account, _where_from(case.config.account)
     _warn_of_old_files(case)
-    try:
-        key = access.source.key()
-        identity = whose(aliyun, access.source, case.clock)
-    except DnsError as exc:
-        # Nothing but this needs it, where no role is assumed.
-        if not aliyun.is_plain:
-            case.ok("credentials", about, _("gives a key; STS does not say whose: {}").format(_(exc.message)))
+    if (key := fetched(case, access)) is None:
         return
-    case.digits = identity.account
     until = _("valid until {}").format(moment(key.ends_at)) if key.ends_at else _("valid until it is deleted")
     if key.ends_at is None and key.token is not None:
         until = _("temporary")
+    try:
+        identity = whose(aliyun, access.source, case.clock)
+    except DnsError as exc:
+        # What is wrong with the key itself, the API has said before.
+        if not (isinstance(exc, ApiRefusal) and exc.code.startswith(tuple(ABOUT_THE_KEY))):
+            text = _("{}; STS does not say whose it is: {}")
+            case.ok("credentials", about, text.format(until, _(exc.message)))
+        return
+    case.digits = identity.account
     if not identity.is_of_account:
         case.ok("credentials", about, _("{}; it is that of {}").format(until, identity.arn))
         return
@@ -87,7 +89,9 @@ def _files_of_lasting_keys(config: Config) -> Iterator[tuple[str, Path]]:
     """Yield the files with a key that does not end by itself, by the paths of the keys that name them."""
     aliyun = config.account
     if aliyun.credentials is None and aliyun.security_token is None and (file := aliyun.key[1].path):
-        yield "aliyun.access_key_secret", file
+        # What systemd has made of a file is as old as the start of the service.
+        for each in aliyun.key[1].sources() or [file]:
+            yield "aliyun.access_key_secret", each
     if config.profile is not None and (file := config.profile.path):
         with suppress(SecretUnreadable):
             if config.profile.profile().mode in ("AK", "RamRoleArn"):

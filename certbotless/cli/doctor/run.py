@@ -176,7 +176,7 @@ def _outside(case: Case, access: ApiAccess | None, sites: Sequence[tuple[Site, S
     for _acme, seen in case.cas:
         if seen.time is not None:
             ahead.setdefault(_("the CA's"), case.clock.now() - seen.time)
-    if access is not None and credentials.has_key(case, access):
+    if access is not None and credentials.fetched(case, access):
         account = AlidnsAccount(access, case.clock, lambda *reply: _hear(case, reply[2]))
         api.examine(case, account, [(site, state) for site, state in sites if site.needs_zone])
         if account.clock_ahead is not None:

@@ -20,7 +20,7 @@ from contextlib import suppress
 
 from ...base import privileges
 from ...base.clock import Clock
-from ...base.errors import DnsUnavailable, KeyRefused, printable, reason_of
+from ...base.errors import DnsError, DnsUnavailable, KeyRefused, printable, reason_of
 from ...base.words import Text
 from ...config.redact import Redactor, without_likely_secrets
 from .access import Key
@@ -32,6 +32,10 @@ MOST_BYTES = 64 * 1024
 _MOST_WORDS_BYTES, _MOST_WORDS = 4096, 300
 # How long the end of a killed program is waited for.
 _KILLED_WITHIN_S = 5
+# A value in JSON, also of an object that is not whole.
+_VALUE = re.compile(r':\s*"([^"]+)"')
+# What passes by itself: too many processes or open files, no memory, a program that is just being written.
+_PASSES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)
 # How soon the end of a program is seen whose output something else holds open; and how soon a stop is.
 _POLL_S, _STOP_LOOK_S = 0.1, 2
 
@@ -44,11 +48,11 @@ def key_from(argv: Sequence[str], environment: Mapping[str, str], clock: Clock) 
 
     Raises:
         KeyRefused: it cannot be run.
-        DnsUnavailable: it fails, does not end in time, or prints something else.
+        DnsUnavailable: it fails, does not end in time, prints something else, or cannot be run just now.
     """
     name = Text("the command {!r}", argv[0])
     user = privileges.user_of(os.geteuid())
-    hint = Text("run it by hand as user {}", user.pw_name)
+    hint: str = Text("run it by hand as user {}", user.pw_name)
     # Those that root has are no use to the user that a command of root has become.
     own = {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
     if user.pw_dir == privileges.NO_HOME:
@@ -68,28 +72,29 @@ def key_from(argv: Sequence[str], environment: Mapping[str, str], clock: Clock) 
     how = output.read(clock)
     found = object_in(bytes(output.printed))
     inner = _key_in(found)
-    if how:
-        words = output.words([*found.values(), *inner.values()])
-        raise DnsUnavailable(Text("{}: {}", how, words) if words else how, hint=hint)
-    if not found:
-        what = Text("{} printed no JSON object", name)
+    if found and not how:
+        try:
+            return key_of(inner, clock.now(), name)
+        except DnsUnavailable as exc:
+            how, hint = exc.message, exc.hint or hint
+    elif not how:
+        how = Text("{} printed no JSON object", name)
         if object_in(bytes(output.printed[output.printed.find(b"{") :])):
-            what = Text("{} printed something before its JSON object", name)
-        raise DnsUnavailable(what, hint=Text("{}; all other output belongs on its standard error", hint))
-    try:
-        return key_of(inner, clock.now(), name)
-    except DnsUnavailable as exc:
-        exc.hint = exc.hint or hint
-        raise
+            how = Text("{} printed something before its JSON object", name)
+        hint = Text("{}; all other output belongs on its standard error", hint)
+    words = output.words([*found.values(), *inner.values()])
+    raise DnsUnavailable(Text("{}: {}", how, words) if words else how, hint=hint)
 
 
-def _not_run(name: str, user: str, exc: OSError) -> KeyRefused:
+def _not_run(name: str, user: str, exc: OSError) -> DnsError:
+    text = Text("{} cannot be run: {}", name, reason_of(exc))
+    if exc.errno in _PASSES:
+        return DnsUnavailable(text, hint=Text("run it by hand as user {}", user))
     cures = {
         errno.EACCES: Text("let user {} run it: chmod +x, and for the folders above it", user),
         errno.ENOEXEC: Text("let it begin with the line #!/bin/sh, or that of its language"),
     }
     other = Text("correct aliyun.credentials, or give its full path")
-    text = Text("{} cannot be run: {}", name, reason_of(exc))
     return KeyRefused(text, hint=cures.get(exc.errno or 0, other))
 
 
@@ -162,11 +167,12 @@ class _Output:
         """Return the last words of the program, in one line and without what may be a secret.
 
         Args:
-            printed: values that it has printed.
+            printed: values that it has printed. Those of an object that is not whole are found here.
         """
         said = self._said.decode(errors="replace")
         if len(self._said) == _MOST_WORDS_BYTES:
             # The rest of a word that was cut may be half of a secret.
             said = re.sub(r"^\S+", "", said)
-        text = Redactor(value for value in printed if isinstance(value, str))(said.strip())
+        quoted = _VALUE.findall(self.printed.decode(errors="replace"))
+        text = Redactor([*quoted, *(value for value in printed if isinstance(value, str))])(said.strip())
         return printable(without_likely_secrets(text)[-_MOST_WORDS:], 4 * _MOST_WORDS)

@@ -32,41 +32,49 @@ def object_in(raw: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def key_of(members: Mapping[str, object], now: datetime, whose: str) -> Key:
+def key_of(members: Mapping[str, object], now: datetime, whose: str, *, is_temporary: bool = False) -> Key:
     """Return the key that the members of an object describe.
 
     Args:
         whose: who gives it, as the subject of a sentence.
+        is_temporary: whether a key without a token is none.
 
     Raises:
         DnsUnavailable: they are none of a key, or it has ended.
     """
-    parts = {names[0]: _part(members, names) for names in (_ID, _SECRET, _TOKEN)}
-    for name, value in parts.items():
-        if value is None and name != _TOKEN[0]:
-            raise DnsUnavailable(Text("{} gives no {}", whose, name))
-        if value and not _PART.fullmatch(value):
-            raise DnsUnavailable(Text("{} gives no {} of printable ASCII", whose, name))
+    key_id, secret = (_part(members, names, whose, is_needed=True) for names in (_ID, _SECRET))
+    token = _part(members, _TOKEN, whose, is_needed=is_temporary)
     ends_at = _end(members, whose)
     if ends_at is not None and ends_at <= now:
         form = N_("{} gives a key that ended at {}, by the clock of this machine")
         raise DnsUnavailable(
             Text(form, whose, rfc3339(ends_at)), hint=Text("set the clock, or see why the key is an old one")
         )
-    return Key(parts[_ID[0]] or "", parts[_SECRET[0]] or "", parts[_TOKEN[0]], ends_at)
+    return Key(key_id, secret, token or None, ends_at)
 
 
-def _part(members: Mapping[str, object], names: tuple[str, ...]) -> str | None:
-    value = next((members[name] for name in names if members.get(name)), None)
-    return value if isinstance(value, str) else None
+def _part(members: Mapping[str, object], names: tuple[str, ...], whose: str, *, is_needed: bool) -> str:
+    value = _value(members, names)
+    if value is None:
+        if is_needed:
+            raise DnsUnavailable(Text("{} gives no {}", whose, names[0]))
+        return ""
+    if not isinstance(value, str) or not _PART.fullmatch(value):
+        raise DnsUnavailable(Text("{} gives no {} of printable ASCII", whose, names[0]))
+    return value
 
 
 def _end(members: Mapping[str, object], whose: str) -> datetime | None:
-    written = next((members[name] for name in _END if members.get(name)), None)
-    if written is None:
+    value = _value(members, _END)
+    if value is None:
         return None
     try:
-        return parse_rfc3339(str(written))
+        return parse_rfc3339(str(value))
     except ValueError as exc:
         text = Text("{} gives an Expiration that is not a time of RFC 3339 with its offset", whose)
         raise DnsUnavailable(text) from exc
+
+
+def _value(members: Mapping[str, object], names: tuple[str, ...]) -> object:
+    """Return what is written by one of the names; None for nothing, and for an empty text."""
+    return next((members[name] for name in names if members.get(name) not in (None, "")), None)

@@ -85,12 +85,10 @@ class _Service:
             raise _no_answer(Text("its answer is not a JSON object"))
         if found.get("Code") != "Success":
             raise _no_answer(Text("its Code is {!r}", printable(found.get("Code"), 40)))
-        if not found.get("SecurityToken"):
-            raise _no_answer(Text("it gives no SecurityToken"))
         # The clock of the service counts, where it tells its time.
         date = http_date(answer.headers.get("Date", ""))
         ahead = self._clock.now() - date if date else timedelta()
-        key = key_of(found, self._clock.now() - ahead, Text("the metadata service"))
+        key = key_of(found, self._clock.now() - ahead, Text("the metadata service"), is_temporary=True)
         return key if key.ends_at is None else replace(key, ends_at=key.ends_at + ahead)
 
     def _role(self, token: str) -> str:

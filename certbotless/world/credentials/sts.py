@@ -113,7 +113,8 @@ class Sts:
         found = reply.get("Credentials")
         # The clock of the service counts, as far as it is known.
         ahead = self._calls.clock_ahead or timedelta()
-        key = key_of(found if isinstance(found, dict) else {}, self._clock.now() - ahead, Text("STS"))
+        members = found if isinstance(found, dict) else {}
+        key = key_of(members, self._clock.now() - ahead, Text("STS"), is_temporary=True)
         return key if key.ends_at is None else replace(key, ends_at=key.ends_at + ahead)
 
     def identity(self) -> Identity:
