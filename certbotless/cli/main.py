@@ -24,7 +24,7 @@ from typing import NoReturn
 from ..base import words
 from ..base.errors import CertbotlessError, ConfigError, UsageError
 from ..base.words import Text, _
-from . import arguments, log
+from . import arguments, log, output
 
 # Before the heavy imports: of many commands given at once on a busy machine, some get that far only after the
 # first one is done, and what that one issued counts as done since they were given.
@@ -45,9 +45,8 @@ def start() -> int:
     code = main()
     gc.freeze()
     if threading.active_count() == 1:
-        # Python itself reports a full disk, and a stream that is closed is None.
+        # Python itself reports what cannot be written; a standard error that is closed is None.
         with suppress(OSError, AttributeError):
-            sys.stdout.flush()
             sys.stderr.flush()
             logging.shutdown()
             os._exit(code)
@@ -63,17 +62,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     words.speak("auto")
     try:
-        return _dispatch(arguments.parse(sys.argv[1:] if argv is None else argv))
+        code = _dispatch(arguments.parse(sys.argv[1:] if argv is None else argv))
+        print(end="", flush=True)
+        return code
     except CertbotlessError as exc:
         text, code = _said_of(exc)
         print(text, file=sys.stderr)
         return code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # The reader has seen enough, as `head` has; what is still in the buffer goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+    except OSError as exc:
+        return output.code_of(exc)
 
 
 def _said_of(exc: CertbotlessError) -> tuple[str, int]:

@@ -325,6 +325,27 @@ def test_output_that_is_closed_does_not_change_the_exit_code(box: Box, closed: s
     assert codes == [0, 2]
 
 
+@pytest.mark.process
+@pytest.mark.parametrize(("sites", "arguments"), [(1, ["check"]), (40, ["status", "--json"])])
+def test_a_full_disk_or_a_reader_that_has_gone_is_no_trace(
+    sites: int, arguments: list[str], box: Box
+) -> None:
+    """Both where all of the output fits in the buffer of standard output, and where it does not."""
+    box.write(*(f"  - {{domain: n{number}.example.com, address: none}}" for number in range(sites - 1)))
+    shell = ["sh", "-c", 'exec "$@" >/dev/full', "sh", *box.command(*arguments)]
+    run = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 1
+    assert run.stderr == "certbotless: standard output cannot be written: No space left on device\n"
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        run = subprocess.run(
+            box.command(*arguments), stdout=gone, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert (run.returncode, run.stderr) == (128 + signal.SIGPIPE, "")
+
+
 def test_a_bad_file_is_told_of_in_the_language_of_the_reader(
     box: Box, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
