@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.bed import DOMAIN, wait_until
-from support.fleet import QUICK, SERVICE, Fleet, fleet_of
+from support.fleet import QUICK, SERVICE, Fleet, Program, fleet_of
 from support.pages import Reading, exchanged
 from support.swapped_secrets import SwappedSecrets
 from support.swarm_bed import MIXED, REFUSED, Clients, Probers, look_at, roll_by_hand, spread
@@ -155,6 +155,38 @@ def test_what_the_admin_does_ends_in_one_line_and_never_in_an_order(fleet: Fleet
     wait_until(lambda: not fleet.serves(ours, fleet.nodes[:1]), "the service is gone")
     assert SERVICE in bed.refused("--once")
     assert (bed.orders(), bed.published()) == (orders, ours)
+
+
+@pytest.mark.row(138)
+@pytest.mark.soak
+@pytest.mark.parametrize("availability", ["drain", "pause"])
+def test_a_machine_that_its_admin_takes_away_in_an_update_holds_no_other_back(
+    fleet: Fleet, availability: str, promised: Callable[[float, float], None]
+) -> None:
+    """Before it has the new certificate, and after; the two others serve it, and it does once it is back."""
+    fleet.heal(pace=QUICK)
+    bed, took_s = fleet.bed, list[float]()
+    for number in range(6):
+        known, orders = bed.published(), bed.orders()
+        program = Program(bed, "--renew-now", "--force")
+        program.wait_for("service.updated")
+        time.sleep(number)
+        began_s = time.monotonic()
+        _set_availability(fleet, "node3", availability)
+        program.wait()
+        bed.run("--once")
+        took_s.append(time.monotonic() - began_s)
+        assert fleet.serves(nodes=fleet.nodes[:2])
+        states = fleet.states()
+        assert (states["node1"], states["node2"]) == ("serving", "serving")
+        assert fleet.serves(nodes=fleet.nodes[2:]) == (states["node3"] == "serving")
+        assert bed.published() != known
+        _set_availability(fleet, "node3", "active")
+        fleet.recover()
+        assert bed.orders() == orders + 1
+        assert len(fleet.secrets()) <= 4
+    print(spread(f"{availability} in {len(took_s)} updates, until the program has seen the others", took_s))
+    promised(max(took_s), 90)
 
 
 @pytest.mark.row(138)
