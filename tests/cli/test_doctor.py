@@ -21,8 +21,10 @@ from certbotless.model.ledger import Entry
 from certbotless.model.memory import CaTrouble
 from certbotless.model.records import Record
 from certbotless.model.view import View
+from certbotless.state.site import Accounts
 from certbotless.world import registry
-from certbotless.world.acme.account import CaView
+from certbotless.world.acme import keys
+from certbotless.world.acme.account import CaView, look_at_ca
 from certbotless.world.dns.nameservers import NameServers
 from certbotless.world.dns.query import Server
 
@@ -231,6 +233,10 @@ def test_who_cannot_reach_one_ca_is_told_which_of_the_list_it_reaches(tmp_path: 
     reached = f"; this machine reaches {ca.directory}: put it before {nobody} in acme"
     assert told["CA", nobody].cure.endswith(reached)
     assert told["CA", ca.directory].level == told["account", ca.directory].level == "ok"
+    with ScriptedCa(FakeZone(ZONE)) as ca:
+        found.config = replace(found.config, acme=(replace(there, directory=ca.directory), found.config.cas[0]))
+        authority.examine(found, {})
+    assert found.findings[-1].cure.endswith(f"; this machine reaches {ca.directory}")
     found = case_of_two(nobody, nobody_either, state_dir=tmp_path)
     assert authority.examine(found, {}) == []
     assert all("reaches none of the CAs in acme" in each.cure for each in found.findings)
@@ -247,6 +253,18 @@ def test_an_account_that_could_not_be_made_ahead_fails_with_its_cause(tmp_path: 
     authority.account(found, found.config.cas[1], none, trouble)
     assert found.findings[-1].text == "there is none, and none can be made: the MAC is wrong"
     assert found.findings[-1].cure == "copy it again"
+
+
+def test_an_account_that_was_refused_was_never_there(tmp_path: Path) -> None:
+    """Its key is kept before the CA gets to know it. One that had a URL is gone."""
+    with ScriptedCa(FakeZone(ZONE)) as ca:
+        acme = replace(case().config.cas[0], directory=ca.directory)
+        accounts = Accounts(tmp_path, acme.url)
+        with accounts.locked(FakeClock(), 1):
+            accounts.save_key(keys.key_to_pem(keys.new_key()))
+        assert look_at_ca(acme, accounts, FakeClock()).standing == "none"
+        accounts.save_url(ca.url("account/1"))
+        assert look_at_ca(acme, accounts, FakeClock()).standing == "gone"
 
 
 def test_caa_and_limits_are_tested_for_each_ca(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def examine(case: Case, troubles: Mapping[str, CaTrouble]) -> list[tuple[Acme, C
         elif isinstance(seen, StoreError) or not case.config.has_stand_ins:
             case.fail_by("state" if isinstance(seen, StoreError) else "CA", acme.url, seen)
         else:
-            case.fail("CA", acme.url, _(seen.message), _(seen.hint) + _others(acme, found))
+            case.fail("CA", acme.url, _(seen.message), _(seen.hint) + _others(case, acme, found))
     return found
 
 
@@ -54,11 +54,14 @@ def _asked(case: Case, acme: Acme) -> CaView | CertbotlessError:
         return exc
 
 
-def _others(acme: Acme, found: Sequence[tuple[Acme, CaView]]) -> str:
+def _others(case: Case, acme: Acme, found: Sequence[tuple[Acme, CaView]]) -> str:
     """Return which CAs of the list this machine reaches, as the end of a cure."""
     if not found:
         return _("; this machine reaches none of the CAs in acme")
-    names = ", ".join(each.directory for each, _ in found)
+    reached, cas = [each for each, _ in found], case.config.cas
+    names = ", ".join(each.directory for each in reached)
+    if cas.index(reached[0]) < cas.index(acme):
+        return _("; this machine reaches {}").format(names)
     return _("; this machine reaches {}: put it before {} in acme").format(names, acme.directory)
 
 

@@ -79,13 +79,15 @@ class Account:
 
     def standing(self) -> Standing:
         """Connect, and ask the CA for the state of our account. Makes no account, and keeps nothing."""
-        key, self.url = self._load()
+        key, known = self._load()
+        self.url = ""
         if key is None:
             self.directory = self.network.read_directory()
             return "none"
         self._connect(key)
         standing, self.url = self._standing_and_url()
-        return standing
+        # The CA has refused to make an account with this key, or was not reached.
+        return "none" if standing == "gone" and not known else standing
 
     def is_replaced_after(self, problem: str) -> bool:
         """Put another account in place of ours, if the CA's problem of this type means that it needs one.
