@@ -234,7 +234,9 @@ def test_who_cannot_reach_one_ca_is_told_which_of_the_list_it_reaches(tmp_path: 
     assert told["CA", nobody].cure.endswith(reached)
     assert told["CA", ca.directory].level == told["account", ca.directory].level == "ok"
     with ScriptedCa(FakeZone(ZONE)) as ca:
-        found.config = replace(found.config, acme=(replace(there, directory=ca.directory), found.config.cas[0]))
+        found.config = replace(
+            found.config, acme=(replace(there, directory=ca.directory), found.config.cas[0])
+        )
         authority.examine(found, {})
     assert found.findings[-1].cure.endswith(f"; this machine reaches {ca.directory}")
     found = case_of_two(nobody, nobody_either, state_dir=tmp_path)

@@ -64,6 +64,15 @@ def test_a_ca_that_wants_the_binding_to_find_an_account_gets_it(bench: Bench) ->
     assert bench.accounts_made == 1
 
 
+def test_an_account_is_looked_for_with_the_address_of_its_owner(bench: Bench) -> None:
+    """Where it is absent ZeroSSL asks for a binding, also for an account that has one."""
+    bench.issue((DOMAIN,))
+    bench.pending.drop()
+    bench.accounts.save_url("")
+    bench.issue((DOMAIN,))
+    assert bench.ca.sent["account"] == {"onlyReturnExisting": True, "contact": ["mailto:you@example.com"]}
+
+
 # --- an account that is lost ------------------------------------------------------------------------------
 
 

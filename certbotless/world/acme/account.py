@@ -166,7 +166,9 @@ class Account:
 
     def _standing_and_url(self) -> tuple[Standing, str]:
         """Ask for the account of our key; the URL is empty for one that is of no use."""
-        where, body = self.directory["newAccount"], messages.NewRegistration(only_return_existing=True)
+        # ZeroSSL wants the address in each request there (ansible community.crypto, acme/account.py).
+        body = messages.NewRegistration.from_data(email=self.acme.email, only_return_existing=True)
+        where = self.directory["newAccount"]
         try:
             try:
                 response = self.network.send(where, body)
