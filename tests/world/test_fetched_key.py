@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from support.fakes import FakeClock
 
+from certbotless.base.clock import SystemClock
 from certbotless.base.errors import DnsError, DnsUnavailable, Interrupted, KeyRefused
 from certbotless.world.credentials.access import Key
 from certbotless.world.credentials.fetched import FetchedKey
@@ -129,6 +130,22 @@ def test_a_source_that_fails_is_asked_once_for_all_sites() -> None:
     source.clock.advance(15)
     source.fault = None
     assert kept.key() is source.given[0]
+
+
+def test_after_a_stop_no_other_site_asks() -> None:
+    """Each may be noticed only after 2 s, and all sites wait one after another."""
+    clock, asked = SystemClock(), []
+
+    def fetch() -> Key:
+        asked.append(1)
+        clock.stop()
+        raise Interrupted("asked to stop")
+
+    kept = FetchedKey(fetch, clock, "", lambda key: None)
+    for _ in range(8):
+        with pytest.raises(Interrupted):
+            kept.key()
+    assert len(asked) == 1
 
 
 def test_many_threads_share_one_key() -> None:

@@ -92,6 +92,8 @@ class FetchedKey:
         """Fetch a key and keep it. A source that has just failed is not asked again: others wait for us."""
         if self._failed is not None and self._clock.monotonic() - self._failed_s < _PAUSE_S:
             raise self._failed
+        # Each of the others that have waited for us would begin a fetch after a stop.
+        self._clock.sleep(0)
         try:
             key = self._fetch()
         except DnsError as exc:
