@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, write_secret
+from support.bed import DOMAIN, KEY_ID, KEY_SECRET, ZONE, Bed, wait_until, write_secret
 from support.brokers import Broker
 from support.pages import Reading
 from support.ram import pasted
@@ -178,6 +179,23 @@ def test_a_profile_of_the_aliyun_command_is_enough(bare: Bed, mode: str) -> None
     with MetadataService(bare.dns.sts, "certbotless"):
         bare.ok("--once")
     assert_is_well(bare)
+
+
+def test_a_doctor_that_is_stopped_ends_the_program(bare: Bed) -> None:
+    """As by `timeout`, which sends SIGTERM; and as at Ctrl-C."""
+    take_the_key_away(bare)
+    program, pid = bare.home / "aliyun-key", bare.home / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ >{pid}.new; mv {pid}.new {pid}; exec sleep 300\n")
+    program.chmod(0o755)
+    bare.config["aliyun"]["credentials"] = {"command": [str(program)]}
+    bare.write()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        doctor = subprocess.Popen(bare.command("doctor"), stdout=subprocess.DEVNULL)
+        wait_until(pid.exists, "the program runs")
+        doctor.send_signal(signum)
+        assert doctor.wait(60) == 130
+        wait_until(lambda: not Path("/proc", pid.read_text().strip()).exists(), "it has ended")
+        pid.unlink()
 
 
 # --- what doctor and init say of it -------------------------------------------------------------------------
