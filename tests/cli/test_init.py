@@ -184,12 +184,13 @@ def accepted(takes: Callable[[str], object]) -> Callable[[str], bool]:
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 DOMAINS = st.lists(LABEL, min_size=2, max_size=4).map(".".join).filter(accepted(normalise))
-WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+# Printable, as all of them must be: a filter that most words fail ends the test itself now and then.
+WORDS = st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), min_size=1, max_size=12)
 REFERENCES = (
     st.one_of(
         st.from_regex(r"\$\{[A-Za-z_][A-Za-z0-9_]{0,8}\}", fullmatch=True),
         WORDS.map("file:/{}".format),
-        WORDS.map("credential:{}".format),
+        st.from_regex(r"[A-Za-z0-9_.-]{1,12}", fullmatch=True).map("credential:{}".format),
     )
     .map(str.strip)
     .filter(accepted(Secret.parse))
@@ -208,7 +209,7 @@ CONTAINERS = st.one_of(
     REFERENCES,
     REFERENCES,
     CONTAINERS,
-    WORDS.filter(str.isprintable).filter(lambda word: ".." not in Path(word).parts),
+    WORDS.filter(lambda word: ".." not in Path(word).parts),
 )
 def test_whatever_is_accepted_as_an_answer_the_text_holds_it(
     domain: str, key_id: str, key_secret: str, container: str, folder: str
