@@ -116,7 +116,8 @@ def run(
             on_done(outcome)
         return outcome
 
-    return together(one, goals, _MOST_THREADS)
+    outcomes = {each.domain: each for each in together(one, shared.in_turn(goals), _MOST_THREADS)}
+    return [outcomes[site.domain] for site in sites]
 
 
 def _guarded(

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from threading import Event, Lock
 
@@ -95,27 +95,35 @@ class Turns:
     So the first service that does not come up with it is the only one. Sites with the same service have one
     turn: it is acted upon once for all of them. Records and all else go on meanwhile.
 
+    A site that waits holds its lock. Two runs never wait for each other, because their turns have the same
+    order: that of all sites of the file, whatever sites a run is for.
+
     Args:
-        sites: those of the run, in the order of the file.
-        names_of: returns the names of the services of a site.
+        sites: those of the run.
+        sharers: for each certificate, the names of the services of all its sites of the file, by domain.
     """
 
-    def __init__(self, sites: Sequence[Site], names_of: Callable[[str], Set[str]]) -> None:
+    def __init__(self, sites: Sequence[Site], sharers: Mapping[str, Mapping[str, Set[str]]]) -> None:
         self._lock = Lock()
         # Set when the run of a shared certificate has ended; and when a site of it needs no record any more.
         self._ended = {site.domain: Event() for site in sites if site.is_shared}
         self._recorded = {site.certificate: Event() for site in sites if site.certificate}
-        sharers: dict[str, dict[str, Set[str]]] = {}
-        for site in sites:
-            if site.certificate:
-                sharers.setdefault(site.certificate, {})[site.domain] = names_of(site.domain)
+        here = {site.domain for site in sites}
         # Those that are not over, by certificate; and by domain.
-        self._turns = {name: deque(map(_Turn, turns_of(those))) for name, those in sharers.items()}
+        self._turns = {
+            name: deque(_Turn(turn & here) for turn in turns_of(those) if turn & here)
+            for name, those in sharers.items()
+        }
         self._turn_of = {
             domain: turn for turns in self._turns.values() for turn in turns for domain in turn.sites
         }
         for turns in self._turns.values():
             turns[0].comes.set()
+
+    @property
+    def order(self) -> list[str]:
+        """The domains whose turn is not over, in the order of the turns."""
+        return [domain for turns in self._turns.values() for turn in turns for domain in sorted(turn.sites)]
 
     def end(self, site: Site) -> None:
         """Note that the run of a site, or of a shared certificate, has ended."""

@@ -48,10 +48,15 @@ class SharedTargets:
         if any(goal.site.certificate for goal in goals):
             from .shared import Turns  # noqa: PLC0415  (nothing of it is loaded for other sites)
 
-            served: dict[str, set[str]] = {}
-            for (domain, _), names in self._names.items():
-                served.setdefault(domain, set()).update(names)
-            self.turns = Turns([goal.site for goal in goals], lambda domain: served.get(domain, set()))
+            self.turns = Turns([goal.site for goal in goals], _sharers(goals))
+
+    def in_turn(self, goals: Sequence[Goal]) -> list[Goal]:
+        """Return these with the sites that share a certificate last, in the order of their turns.
+
+        Where more sites are to run than threads, one that others wait for has a thread before they have.
+        """
+        places = {domain: place for place, domain in enumerate(self.turns.order)} if self.turns else {}
+        return sorted(goals, key=lambda goal: places.get(goal.site.domain, -1))
 
     def end(self, site: Site) -> None:
         """Note that the run of a site has ended."""
@@ -85,6 +90,22 @@ class SharedTargets:
                 extra = waits_for(N_("the other sites of this target"), others)
                 logger.debug("target.shared target=%s with=%s", target, others, extra=extra)
             pace.wait()
+
+
+def _sharers(goals: Sequence[Goal]) -> dict[str, dict[str, set[str]]]:
+    """Return the names of the services of all sites that share a certificate with one of these.
+
+    Returns:
+        By certificate and by domain, in the order of the file.
+    """
+    config, wildcards = goals[0].config, {goal.site.certificate for goal in goals}
+    found: dict[str, dict[str, set[str]]] = {}
+    for site in config.sites:
+        if site.certificate and site.certificate in wildcards:
+            goal = Goal(site, config)
+            names = (_names_of(goal, target, is_shared=len(goals) > 1) for target in site.deploy)
+            found.setdefault(site.certificate, {})[site.domain] = set[str]().union(*names)
+    return found
 
 
 def _serves_all(target: Target) -> bool:

@@ -15,7 +15,9 @@ from support.scenes import HOUR, LONG_AGO, MINUTE, NOTHING_ASKED, ZONE, Scene
 
 from certbotless.act.run import Outcome, run
 from certbotless.act.shared import turns_of
+from certbotless.act.sharing import SharedTargets
 from certbotless.model.memory import OrderInFlight
+from certbotless.model.situation import Goal
 from certbotless.state.site import SiteFile
 from certbotless.world.containers import Container
 from certbotless.world.tls import served_leaf
@@ -202,6 +204,23 @@ def test_a_service_of_several_sites_is_acted_upon_once(house: House) -> None:
     house.renew()
     assert {each.state for each in house.run().values()} == {"ok"}
     assert house.restarted()[before:] == [name for name in house.names if name not in shared[1:]]
+
+
+def test_every_run_has_the_turns_of_the_file(house: House) -> None:
+    """box1 and the last one have one container. Else two runs of other sites waited for each other, for ever.
+
+    So did a run with more sites than threads, if the last one had no thread while all others waited for it.
+    """
+    first, second, *others, last = house.names
+    house.scene.keys_of[last] = house.keys(last, first)
+    config = house.scene.config
+
+    def order(*domains: str) -> list[str]:
+        goals = [Goal(site, config) for site in config.kept if site.domain in domains]
+        return [goal.site.domain for goal in SharedTargets(goals).in_turn(goals)]
+
+    assert order(WILDCARD, *house.names) == [WILDCARD, first, last, second, *others]
+    assert order(second, last) == [last, second]
 
 
 def test_an_order_of_the_time_before_is_not_collected(house: House) -> None:
