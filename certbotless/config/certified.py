@@ -37,6 +37,10 @@ def check(
         needs_account |= site.get("records") in ("domain", "all")
         if is_address(domains[i] or "") and site.get("records") in ("domain", "all"):
             yield doc.fault(("sites", i, "records"), Text("an IP address has no record: write records: none"))
+        here: Path = ("sites", i, "certificate")
+        if site.get("certificate") is not None and here not in wrong:
+            # What it shares is all that is certified.
+            places = [(here, shared_name(site["certificate"]))]
         local_names |= {name and name.removeprefix("*.") for _, name in places}
         yield from _of_local(doc, places, permit)
     for i, entry in enumerate(permit):
@@ -92,6 +96,7 @@ def _of_shared(
 ) -> Iterator[Fault]:
     """Yield names that the shared certificate of their site does not cover, and keys that contradict it."""
     first: dict[str, int] = {}
+    zones: dict[str, tuple[str, int]] = {}
     for i, site in enumerate(sites):
         here: Path = ("sites", i, "certificate")
         written = site.get("certificate")
@@ -101,17 +106,20 @@ def _of_shared(
         places: list[tuple[Path, str | None]] = [(("sites", i, "domain"), domains[i])]
         places += [(("sites", i, "names", j), name) for j, name in enumerate(names[i])]
         for path, name in places:
-            # That it covers the domain already is a fault of its own (load).
-            if name not in (None, wildcard) and (name[0] == "*" or name.partition(".")[2] != wildcard[2:]):
+            if name is not None and name[0] == "*":
+                yield doc.fault(path, Text("{!r} does not go with certificate: remove one of them", name))
+            elif name is not None and name.partition(".")[2] != wildcard[2:]:
                 form = N_("{!r} is not covered by {!r}, which is for one label in front of {}")
                 yield doc.fault(path, Text(form, name, wildcard, wildcard[2:]))
         zone = site.get("zone")
-        if (
-            zone is not None
-            and ("sites", i, "zone") not in wrong
-            and not is_in_zone(wildcard[2:], normalise(zone))
-        ):
-            yield doc.fault(here, Text("{!r} is not in the zone {!r}", wildcard, zone))
+        if zone is not None and ("sites", i, "zone") not in wrong:
+            zone = normalise(zone)
+            other_zone, j = zones.setdefault(wildcard, (zone, i))
+            if not is_in_zone(wildcard[2:], zone):
+                yield doc.fault(here, Text("{!r} is not in the zone {!r}", wildcard, zone))
+            elif zone != other_zone:
+                form = N_("{!r} is in another zone in sites[{}]: give both the same zone")
+                yield doc.fault(here, Text(form, wildcard, j))
         if site.get("with_address"):
             yield doc.fault(
                 ("sites", i, "with_address"), Text("does not go with certificate: it has no address")

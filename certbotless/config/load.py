@@ -141,7 +141,8 @@ def _check_together(doc: Document, wrong: Collection[yaml_document.Path] = ()) -
     for i, site in enumerate(sites):
         zone = name(site.get("zone"), "sites", i, "zone")
         yield from _check_zone(doc, i, zone, domains[i], names[i])
-        yield from _check_wildcards(doc, i, domains[i], names[i])
+        if site.get("certificate") is None:
+            yield from _check_wildcards(doc, i, domains[i], names[i])
         yield from _check_targets(doc, i, _entries(site.get("deploy")), wrong)
     yield from _check_secrets(doc, sites)
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from ..base.errors import ValueFault
-from ..base.names import certified_name, is_address, is_network, normalise, not_permitted
+from ..base.names import NameFault, certified_name, is_address, is_network, normalise, not_permitted
 from ..base.words import Text
 
 # A file name has 255 bytes at most, and `.DOMAIN.json.trial.` with 16 digits is the longest that we write.
@@ -69,7 +69,10 @@ def site_domain(text: str) -> str:
 
 def shared_name(text: str) -> str:
     """Return a wildcard that several sites may share as their certificate. Raises `ValueFault`."""
-    name = certified_name(text)
+    try:
+        name = certified_name(text)
+    except NameFault as exc:
+        raise ValueFault(exc.message, hint=Text("write it like *.lan.example.com")) from exc
     if not name.startswith("*."):
         raise ValueFault(
             Text("{!r} is not a wildcard", text), hint=Text("write one that covers the site: *.{}", name)

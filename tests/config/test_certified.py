@@ -95,12 +95,16 @@ SHARING = "certificate: '*.sweetlove.top'"
     [
         ({"site": "certificate: sweetlove.top"}, "sites[0].certificate: 'sweetlove.top' is not a wildcard"),
         (
+            {"site": "certificate: '*'"},
+            "sites[0].certificate: '*' is not a full DNS name; write it like *.lan.example.com",
+        ),
+        (
             {"site": "certificate: '*.lan'\n    ca: local"},
             "sites[0].certificate: clients do not accept '*.lan'",
         ),
         (
             {"site": f"{SHARING}\n    names: ['*.sweetlove.top']"},
-            "sites[0].names[0]: '*.sweetlove.top' covers 'devbox.sweetlove.top' already",
+            "sites[0].names[0]: '*.sweetlove.top' does not go with certificate: remove one of them",
         ),
         ({"site": "certificate: '*.other.top'"}, "sites[0].domain: 'devbox.sweetlove.top' is not covered by"),
         (
@@ -109,7 +113,7 @@ SHARING = "certificate: '*.sweetlove.top'"
         ),
         (
             {"site": f"{SHARING}\n    names: ['*.b.sweetlove.top']"},
-            "sites[0].names[0]: '*.b.sweetlove.top' is not covered by",
+            "sites[0].names[0]: '*.b.sweetlove.top' does not go with certificate",
         ),
         ({"site": f"{SHARING}\n    with_address: true\n    ca: local"}, "sites[0].with_address: does not go"),
         (
@@ -126,6 +130,27 @@ def test_a_shared_certificate_covers_all_names_of_its_sites(keys: dict[str, str]
 def test_sites_that_share_a_certificate_have_one_ca() -> None:
     text = text_of(site=SHARING) + f"  - domain: git.sweetlove.top\n    {SHARING}\n    ca: local\n"
     assert any("is certified by another CA in sites[0]" in each for each in faults_of(text)), faults_of(text)
+
+
+def test_sites_that_share_a_certificate_have_one_zone() -> None:
+    """It has one TXT record. A zone that only some of them name is that of all."""
+    other, form = f"  - domain: git.sweetlove.top\n    {SHARING}\n", "    zone: {}\n"
+    text = text_of(site=f"{SHARING}\n    zone: sweetlove.top")
+    assert parse(text + other).shared[0].zone == "sweetlove.top"
+    assert parse(text + other + form.format("Sweetlove.Top.")).shared[0].zone == "sweetlove.top"
+    text = text.replace("devbox.sweetlove.top", "a.b.sweetlove.top").replace("'*.", "'*.b.")
+    other = other.replace("git.", "git.b.").replace("'*.", "'*.b.")
+    (fault,) = faults_of(text + other + form.format("b.sweetlove.top"))
+    assert "sites[1].certificate: '*.b.sweetlove.top' is in another zone in sites[0]: give both" in fault
+
+
+def test_the_local_ca_has_to_vouch_for_the_shared_certificate_alone() -> None:
+    text = "local_ca: {{permit: [{}]}}\nsites: [{{domain: a.home.lan, certificate: '*.home.lan', ca: local}}]"
+    assert faults_of(text.format("a.home.lan")) == [
+        "c.yaml:2:43: sites[0].certificate: '*.home.lan' is outside local_ca.permit: add it, or a domain or"
+        " network around it"
+    ]
+    assert parse(text.format("home.lan")).shared
 
 
 def test_what_is_shared_is_kept_once_before_the_sites() -> None:
