@@ -13,6 +13,7 @@ from ..base.log_context import waits_for
 from ..base.times import rfc3339
 from ..base.words import N_, Text
 from ..config.settings import Site
+from ..decide.deploy import window_wait
 from ..model.authority import names_of
 from ..model.decision import WRITES, Step
 from ..model.memory import Failure
@@ -179,7 +180,8 @@ class Turns:
     def hold_others(self, ctx: SiteContext, seen: Observation, failure: Failure) -> None:
         """Keep the sites after this one from what its service has refused, until it has tried again."""
         if seen.shared is not None and seen.shared.facts is not None:
-            held = Held(seen.shared.facts.sha256, ctx.site.domain, failure.retry_at)
+            opens = window_wait(ctx.site.deploy[0], ctx.state.deploy_by, failure.retry_at)
+            held = Held(seen.shared.facts.sha256, ctx.site.domain, opens or failure.retry_at)
             _certificate(ctx).hold(held)
 
     def release_others(self, ctx: SiteContext) -> None:

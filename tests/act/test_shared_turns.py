@@ -192,6 +192,26 @@ def test_a_window_holds_its_own_site_alone(house: House) -> None:
     assert house.served() == [house.old, *[new] * (len(house.names) - 1)]
 
 
+def test_later_sites_wait_for_the_window_of_the_service_that_has_refused_it(house: House) -> None:
+    """Its next try is on the next day: 16 minutes later, after the window, they still have the one before."""
+    first, now = house.names[0], house.scene.clock.now().astimezone()
+    (target,) = house.scene.keys_of[first]["deploy"]
+    window = f"{now - HOUR:%H:%M}-{now + 5 * MINUTE:%H:%M}"
+    house.scene.keys_of[first]["deploy"] = [target | {"when": window}]
+    new = house.renew()
+    house.refusing.add(first)
+    house.run()
+    house.scene.clock.advance(2 * MINUTE.total_seconds())
+    house.run()
+    house.scene.clock.advance(16 * MINUTE.total_seconds())
+    house.run()
+    assert house.served() == [house.old] * len(house.names)
+    house.refusing.clear()
+    house.scene.clock.advance((now + timedelta(days=1) - house.scene.clock.now()).total_seconds())
+    house.run()
+    assert set(house.served()) == {new}
+
+
 def test_a_service_of_several_sites_is_acted_upon_once(house: House) -> None:
     """box2, box4 and the last one have one container: they take it in one turn, that of box2."""
     shared = [house.names[1], house.names[3], house.names[-1]]
