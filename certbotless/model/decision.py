@@ -160,6 +160,8 @@ class Step:
         """When and why the step waits, empty if it does not."""
         if self.wait_until is None:
             return ""
+        if self.waits_for_another:
+            return self.wait_reason
         return Text("{} not before {}: {}", self.named, rfc3339(self.wait_until), self.wait_reason)
 
     @property
@@ -167,6 +169,8 @@ class Step:
         """When and why the step waits, empty if it does not."""
         if self.wait_until is None:
             return ""
+        if self.waits_for_another:
+            return self.spoken_wait_reason
         return _("{} not before {}: {}").format(
             self.spoken_key, moment(self.wait_until), self.spoken_wait_reason
         )
@@ -175,6 +179,11 @@ class Step:
     def spoken_wait_reason(self) -> str:
         """Why it waits, in words; empty if it does not."""
         return self.wait_why.spoken if self.wait_why else ""
+
+    @property
+    def waits_for_another(self) -> bool:
+        """Whether it waits for a certificate that sites share: when that comes is not known."""
+        return self.has(Why.SHARED_COMES)
 
     def has(self, kind: Why) -> bool:
         """Whether this is one of the reasons."""

@@ -80,7 +80,7 @@ class Why(Enum):
     OUR_LIMIT = N_("{}; to order now: certbotless --renew-now --force")
     OLD_CLOCK = N_("this machine's clock is older than this program: set it")
     WINDOW = N_("its window {:%H:%M}-{:%H:%M}")
-    SHARED_COMES = N_("{} is not issued yet")
+    SHARED_COMES = N_("waits for {}")
     SHARED_REFUSED = N_("{} did not come up with it")
     READS_BY_ITSELF = N_("it reads the files by itself, and has time until then")
     CANARY_FAILED = N_("the first target failed: {}")

@@ -105,7 +105,7 @@ def _would(step: Step, view: View, verdict: str | None) -> str:
     reasons = [each for each in step.why if each.kind not in silent]
     why = _(", ").join(_(_SHORT[each.kind]) if each.kind in _SHORT else each.spoken for each in reasons)
     text = _("would {}").format(what) + (_(" ({})").format(why) if why else "")
-    if step.wait_until is None or step.has(Why.SHARED_COMES):
+    if step.wait_until is None or step.waits_for_another:
         return text
     return text + _(", not before {}: {}").format(moment(step.wait_until), step.spoken_wait_reason)
 

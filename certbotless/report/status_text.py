@@ -82,7 +82,7 @@ def draw(found: Found, screen: Terminal, *, is_watched: bool = False) -> Drawing
         entries = [_entry(view, found) for view in views]
         entries += [
             _Entry(screen.legible(name), "pending", "-", facts, None, (), (_(found.why_unseen),), found.at)
-            for name, facts in found.known
+            for name, facts in sorted(found.known, key=lambda each: each[0].startswith("*."))
         ]
         failure = found.notify_failure
         unsent = (
@@ -201,7 +201,7 @@ def _failure_notes(failure: Failure, now: datetime, *, is_tried_again: bool) -> 
 
 
 def _step_text(step: Step, now: datetime) -> str:
-    if step.wait_until is None:
+    if step.wait_until is None or step.waits_for_another:
         return _("{}: {}").format(step.spoken_key, step.spoken_reason)
     until, why = _moment(step.wait_until, now), step.spoken_wait_reason
     return _("{}: {}; waits until {}: {}").format(step.spoken_key, step.spoken_reason, until, why)

@@ -104,7 +104,7 @@ def test_a_site_waits_for_a_certificate_that_is_not_issued_yet(scene: Scene) -> 
     assert unit.domain == WILDCARD
     assert unit.state == "failing"  # nobody listens where the CA should be
     assert site.state == "pending"
-    assert f"{WILDCARD} is not issued yet" in site.reason
+    assert site.reason == f"waits for {WILDCARD}"
     assert (scene.state_dir / "sites" / f"{file_name(WILDCARD)}.json").exists()
 
 

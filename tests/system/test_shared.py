@@ -92,7 +92,7 @@ def test_one_order_serves_all_sites_and_shows_none_of_their_names(shared: Bed) -
     plan = shared.run("plan").stdout
     assert f"{WILDCARD}: would request a certificate" in plan
     assert f"{DOMAIN}: would add the A record" in plan
-    assert f"would use the certificate that it shares ({WILDCARD} is not issued yet)" in plan
+    assert f"would use the certificate that it shares (waits for {WILDCARD})" in plan
     shared.ok("--once")
     status = shared.status()
     (unit,) = status["certificates"]
