@@ -271,10 +271,14 @@ class Accounts:
         return key, ""
 
     def save_key(self, pem: bytes) -> None:
-        """Keep the account key before the CA gets to know it. The key before it is kept as `key.pem.old`."""
+        """Keep the account key before the CA gets to know it. The key before it is kept as `key.pem.old`.
+
+        Killed in between, there is the one key or the other.
+        """
+        before = files.read_if_there(self._key)
         with files.store_errors(self._key):
-            with suppress(FileNotFoundError):
-                self._key.replace(self._key.with_suffix(".pem.old"))
+            if before is not None:
+                files.replace(self._key.with_suffix(".pem.old"), before, 0o600)
             files.replace(self._key, pem, 0o600)
 
     def save_url(self, url: str) -> None:

@@ -1,5 +1,7 @@
 """The account at a CA: made once, bound to the CA's own account, and made again where the CA has lost it."""
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 from support.fakes import Reply
 from support.scripted_ca import CHAIN, DOMAIN, Bench, lose_account, problem
 
-from certbotless.base.errors import AccountRefused, CaUnavailable
+from certbotless.base.errors import AccountRefused, CaUnavailable, StoreError
 from certbotless.config.secret import Secret
 from certbotless.config.settings import Eab
 
@@ -89,6 +91,28 @@ def test_an_account_whose_key_is_damaged_is_made_anew_and_the_damaged_one_is_kep
     assert bench.accounts_made == 2
     assert key.with_suffix(".pem.old").read_bytes() == damaged
     assert "account.key_lost" in caplog.text
+
+
+def test_a_key_is_there_at_each_moment_while_another_one_takes_its_place(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed then costs no account."""
+    bench.issue((DOMAIN,))
+    key, _ = bench.accounts.load()
+    real = os.replace
+    for before_it in range(2):
+        left = [before_it]
+
+        def fail(source: Path, target: Path, left: list[int] = left) -> None:
+            if not left[0]:
+                raise OSError(errno.EIO, "Input/output error")
+            left[0] -= 1
+            real(source, target)
+
+        monkeypatch.setattr(os, "replace", fail)
+        with pytest.raises(StoreError):
+            bench.accounts.save_key(b"another")
+        assert bench.accounts.load()[0] == key
 
 
 def test_an_account_that_was_never_made_is_made_with_the_key_that_was_kept_for_it(bench: Bench) -> None:
