@@ -156,9 +156,7 @@ def lists_names(server: Server, zone: str) -> str:
     its own leads nowhere.
     """
     try:
-        transfer = dns.message.make_query(zone, "AXFR")
-        reply = exchange(transfer, replace(server, is_tcp=True), time.monotonic() + server.timeout_s)
-        if reply.rcode() == dns.rcode.NOERROR and sum(map(len, reply.answer)) > 1:
+        if _transfers(server, zone):
             return "AXFR"
     except (dns.exception.DNSException, EOFError, OSError) as exc:
         logger.debug("dns.no_answer server=%s fqdn=%s error=%s", server.name, zone, type(exc).__name__)
@@ -170,6 +168,20 @@ def lists_names(server: Server, zone: str) -> str:
         return ""
     chain = [rdata.next for rrset in reply.authority if rrset.rdtype == dns.rdatatype.NSEC for rdata in rrset]
     return "NSEC" if any(name.labels[0] != b"\0" for name in chain) else ""
+
+
+def _transfers(server: Server, zone: str) -> bool:
+    """Whether the server gives this client more of the zone than its SOA record. Raises like `exchange`."""
+    query, end_s = dns.message.make_query(zone, "AXFR"), time.monotonic() + server.timeout_s
+    with socket.create_connection((server.address, server.port), _left_s(end_s)) as tcp:
+        tcp.setblocking(False)
+        reply = dns.query.tcp(query, server.address, _left_s(end_s), sock=tcp)
+        count = sum(map(len, reply.answer))
+        if reply.rcode() != dns.rcode.NOERROR or count != 1:
+            return reply.rcode() == dns.rcode.NOERROR and count > 1
+        # Each record may come in a message of its own (RFC 5936 section 2.2).
+        following, _ = dns.query.receive_tcp(tcp, time.time() + _left_s(end_s))
+        return bool(following.answer)
 
 
 def exchange(query: dns.message.Message, server: Server, end_s: float) -> dns.message.Message:
