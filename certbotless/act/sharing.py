@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ class SharedTargets:
         if any(goal.site.certificate for goal in goals):
             from .shared import Turns  # noqa: PLC0415  (nothing of it is loaded for other sites)
 
-            self.turns = Turns([goal.site for goal in goals], _sharers(goals))
+            self.turns = Turns([goal.site for goal in goals], _sharers(goals, self._names))
 
     def in_turn(self, goals: Sequence[Goal]) -> list[Goal]:
         """Return these with the sites that share a certificate last, in the order of their turns.
@@ -92,8 +92,13 @@ class SharedTargets:
             pace.wait()
 
 
-def _sharers(goals: Sequence[Goal]) -> dict[str, dict[str, set[str]]]:
+def _sharers(
+    goals: Sequence[Goal], known: Mapping[tuple[str, str], frozenset[str]]
+) -> dict[str, dict[str, set[str]]]:
     """Return the names of the services of all sites that share a certificate with one of these.
+
+    Args:
+        known: the names of each target of these, by domain and target.
 
     Returns:
         By certificate and by domain, in the order of the file.
@@ -103,7 +108,10 @@ def _sharers(goals: Sequence[Goal]) -> dict[str, dict[str, set[str]]]:
     for site in config.sites:
         if site.certificate and site.certificate in wildcards:
             goal = Goal(site, config)
-            names = (_names_of(goal, target, is_shared=len(goals) > 1) for target in site.deploy)
+            names = (
+                known.get((site.domain, target.name)) or _names_of(goal, target, is_shared=len(goals) > 1)
+                for target in site.deploy
+            )
             found.setdefault(site.certificate, {})[site.domain] = set[str]().union(*names)
     return found
 
