@@ -83,7 +83,7 @@ PROOFS = {
     "local_ca.share": "system/test_root_share.py::"
     "test_a_client_that_types_what_the_page_says_trusts_the_service",
     "local_ca.key_type": "system/test_local_ca.py::test_the_keys_of_the_ca_have_their_effect",
-    "sites[].deploy[].container": "act/test_run.py::"
+    "sites[].deploy[].container": "act/test_failures.py::"
     "test_an_absent_container_that_keeps_an_order_from_being_placed_is_told_as_its_own",
     "sites[].deploy[].label": "system/test_deploy.py::test_a_label_means_every_container_that_has_it",
     "sites[].deploy[].command": "system/test_deploy.py::test_a_command_reloads_a_service_of_the_machine",
