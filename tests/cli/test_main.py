@@ -1,8 +1,6 @@
 """The command line: what each command prints where, and with which code it ends."""
 
-import itertools
 import json
-import logging
 import os
 import re
 import shutil
@@ -10,12 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from support.boxes import CANARY, DOMAIN, Box
+from support.boxes import CANARY, DOMAIN, Box, Told, assert_refused
 
 from certbotless import __version__
 from certbotless.base import words
@@ -25,7 +22,6 @@ from certbotless.base.log_context import Event
 from certbotless.base.times import rfc3339
 from certbotless.base.words import Text
 from certbotless.cli.arguments import parse
-from certbotless.cli.log import Formatter
 from certbotless.cli.main import main
 from certbotless.config import load
 from certbotless.config.fingerprints import Fingerprints
@@ -38,207 +34,10 @@ HEAVY = {
     *("acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"),
     *("pydantic", "requests"),
 }
-
-
 NO_DAEMON = "daemon: not running: nothing is tried again; start it: systemctl start certbotless"
 
-Told = Callable[..., tuple[int, str, str]]
 
-
-def ended(*arguments: str) -> int:
-    """Return the code with which a command ends that argparse itself answers."""
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
-
-
-@pytest.fixture
-def told(box: Box, capfd: pytest.CaptureFixture[str]) -> Told:
-    """Runs a command in this process; returns its code and what it printed to both streams."""
-    return lambda *arguments: (main(["--config", str(box.file), *arguments]), *capfd.readouterr())
-
-
-def assert_refused(box: Box, told: Told, arguments: list[str], code: int, said: str) -> None:
-    """A command ends with this code and one line that begins so, and nothing is done."""
-    before = sorted(box.home.iterdir())
-    found, out, line = told(*arguments)
-    assert (found, out, line.count("\n")) == (code, "", 1)
-    assert line.startswith(said)
-    assert sorted(box.home.iterdir()) == before
-
-
-# --- help and usage -----------------------------------------------------------------------------------------
-
-
-def test_help_names_every_command(capfd: pytest.CaptureFixture[str]) -> None:
-    """What each has of its own is on the page of the manual, which is made from the parser."""
-    assert ended("--help") == 0
-    text = capfd.readouterr().out
-    options = ("--config", "--once", "--renew-now", "--force", "/etc/certbotless/config.yaml")
-    commands = ("check", "plan", "status", "doctor", "notify-test", "init", "sandbox")
-    assert [word for word in (*options, *commands) if word not in text] == []
-
-
-def test_help_is_told_in_the_language_of_the_reader(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
-    assert ended("--help") == 0
-    help_ = capfd.readouterr().out
-    assert "检查配置文件，无需网络" in help_
-    for command in ([], ["add"], ["trust"], ["trust", "export"]):
-        assert ended(*command, "--help") == 0
-        help_ = capfd.readouterr().out
-        assert help_.startswith("用法：certbotless ")
-        assert "\n选项:\n" in help_
-        assert not re.search("usage|options|positional", help_)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["chekc"], "没有命令 'chekc'；最接近的是 'check'"),
-        (["--config"], "参数 -c/--config：缺少一个值；参见 certbotless --help"),
-        (["check", "extra"], "无法识别的参数：extra；参见 certbotless --help"),
-        (["--once", "--forc"], "无法识别的参数：--forc；参见 certbotless --help"),
-        (["--once", "--renew-now"], "参数 --renew-now：不能与 --once 同时使用；参见 certbotless --help"),
-        (["check", "--strict=x"], "参数 --strict：不接受值 'x'；参见 certbotless check --help"),
-        (["account", "import"], "缺少必需的参数：PATH；参见 certbotless account import --help"),
-        # How the choices are quoted depends on the version of Python.
-        (["trust", "export", "--format", "p7b"], "参数 --format：无效的值 'p7b'（可选："),
-    ],
-)
-def test_every_slip_of_the_command_line_is_told_in_the_language_of_the_reader(
-    arguments: list[str], said: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also one that argparse words."""
-    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
-    assert main(arguments) == 2
-    (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith(f"certbotless: {said}")
-    assert not re.search("argument|invalid|choose", line)
-
-
-def test_the_version_is_that_of_the_package(capfd: pytest.CaptureFixture[str]) -> None:
-    for option in ("--version", "-V"):
-        assert ended(option) == 0
-        assert capfd.readouterr().out == f"certbotless {__version__}\n"
-
-
-@pytest.mark.process
-def test_the_installed_command_is_the_module() -> None:
-    """Both ways to start it print the same."""
-    script = Path(sys.executable).with_name("certbotless")
-    for command in ([script], [sys.executable, "-m", "certbotless"]):
-        run = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
-        assert run.stdout == f"certbotless {__version__}\n"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["nonsense"], "there is no command 'nonsense'; the commands are check, plan, status, "),
-        (["renew"], "there is no command 'renew'; use: certbotless --renew-now [DOMAIN ...]"),
-        (["run", DOMAIN], "there is no command 'run'; use: certbotless --once [DOMAIN ...]"),
-        (["issue"], "there is no command 'issue'; use: certbotless --once [DOMAIN ...]"),
-        (["list"], "there is no command 'list'; use: certbotless status"),
-        (["ad", DOMAIN], "there is no command 'ad'; the nearest one is 'add'"),
-        (["version"], "there is no command 'version'; use: certbotless --version"),
-        (["help"], "there is no command 'help'; use: certbotless --help"),
-        (["chek"], "there is no command 'chek'; the nearest one is 'check'"),
-        (["--force", "statsu", "--json"], "there is no command 'statsu'; the nearest one is 'status'"),
-        (["--config", "plan", "paln"], "there is no command 'paln'; the nearest one is 'plan'"),
-        ([DOMAIN], f"there is no command '{DOMAIN}'; a DOMAIN goes with --once, --renew-now, status or plan"),
-        (["--dry-run", DOMAIN], f"there is no command '{DOMAIN}'; a DOMAIN goes with "),
-        (["x\x1b[2J"], "there is no command 'x\\\\x1b[2J'; the commands are "),
-        (["--nonsense"], "there is no option '--nonsense'; see certbotless --help"),
-        (["--renew", DOMAIN], "there is no option '--renew'; see certbotless --help"),
-        (["-x", "c.yaml", "check"], "there is no option '-x'; see certbotless --help"),
-        (["--once", "--forc"], "unrecognized arguments: --forc; see certbotless --help"),
-        (["--config"], "argument -c/--config: expected one argument"),
-        (["check", "extra"], "unrecognized arguments: extra"),
-        (["status", DOMAIN, "extra"], "unrecognized arguments: extra"),
-        (["status", "--jsn"], "unrecognized arguments: --jsn"),
-        (["--once", "--renew-now"], "argument --renew-now: not allowed with argument --once"),
-        (["--renew-now", "--once", DOMAIN], "argument --once: not allowed with argument --renew-now"),
-        (["--force"], "--force goes with --renew-now"),
-        (["--force", "check"], "--force goes with --renew-now"),
-        (["--dry-run", "plan"], "--dry-run goes with --renew-now"),
-        (["--once", "--force"], "--force goes with --renew-now"),
-        (["--once", "--dry-run"], "--dry-run goes with --renew-now"),
-        (["--dry-run"], "--dry-run goes with --renew-now"),
-        (["--once", "check"], "check does not go with --once or --renew-now"),
-        (["check", "--once"], "check does not go with --once or --renew-now"),
-        (["--config", "c", "--renew-now", DOMAIN, "status"], "status does not go with --once or --renew-now"),
-        (["plan", "--renew-now", "--force"], "plan does not go with --once or --renew-now"),
-        (["--once", "--config", "c", "sandbox"], "sandbox does not go with --once or --renew-now"),
-        (["doctor", "--probe", "--json"], "--probe prints one text; leave --json out"),
-        (["status", "--watch"], "--watch needs a terminal, and standard output is not one; leave it out"),
-        (
-            ["status", "--watch", "--json"],
-            "--watch does not go with --json; use: watch certbotless status --json",
-        ),
-        (["status", "--watch", "--config", "-"], "--watch reads the file again and again"),
-    ],
-)
-def test_bad_usage_is_2_and_one_line(
-    arguments: list[str], said: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert main(arguments) == 2
-    out, err = capfd.readouterr()
-    assert out == ""
-    (line,) = err.splitlines()
-    assert line.startswith(f"certbotless: {said}")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--renew-now", "nobody.example.com"],
-        ["--renew-now", DOMAIN, "nobody.example.com"],
-        ["--renew-now", "--force", "nobody.example.com"],
-        ["--renew-now", "--dry-run", "nobody.example.com"],
-        ["--renew-now", "--force", f"*.{DOMAIN}"],
-        ["--renew-now", DOMAIN.upper()],
-        ["--renew-now", f"{DOMAIN}."],
-        ["--renew-now", ""],
-        ["--once", "nobody.example.com"],
-        ["plan", "nobody.example.com"],
-        ["status", "nobody.example.com"],
-        ["status", "nobody.example.com", "--json"],
-    ],
-)
-def test_what_does_not_exist_is_bad_usage_and_nothing_is_done(
-    arguments: list[str], box: Box, told: Told
-) -> None:
-    """A DOMAIN must equal the domain of a site."""
-    assert_refused(box, told, arguments, 2, "certbotless: no site has the domain ")
-
-
-@pytest.mark.parametrize("flags", [["--once"], ["--renew-now", "--force"], ["--renew-now", "--dry-run"]])
-def test_domains_stand_in_any_order_with_options(flags: list[str]) -> None:
-    """In front, between and behind; what is not asked for is not set."""
-    parts = [*([flag] for flag in flags), ["a.example.com"], ["b.example.com"], ["--config", "c.yaml"]]
-    for order in itertools.permutations(parts):
-        args = parse([word for part in order for word in part])
-        assert sorted(args.domains) == ["a.example.com", "b.example.com"]
-        assert (args.config, args.command) == ("c.yaml", None)
-        asked = {name for name in ("once", "renew_now", "force", "dry_run") if getattr(args, name)}
-        assert asked == {flag.strip("-").replace("-", "_") for flag in flags}
-
-
-def test_a_ca_that_is_asked_alone_is_one_of_the_file(box: Box, told: Told) -> None:
-    asked = ["--renew-now", "--ca", "litessl"]
-    assert_refused(
-        box, told, asked, 2, "certbotless: acme has no CA 'litessl'; there is https://127.0.0.1:1/dir"
-    )
-    assert_refused(box, told, ["--ca", "litessl", "--once"], 2, "certbotless: --ca goes with --renew-now")
-    args = parse(["--renew-now", "a.example.com", "--ca", "litessl", "--dry-run"])
-    assert (args.only_ca, args.domains, args.dry_run) == ("litessl", ["a.example.com"], True)
-
-
-# --- the configuration --------------------------------------------------------------------------------------
+# --- the configuration ------------------------------------------------------------------------------------
 
 
 def test_a_good_file_is_ok_and_its_sites_are_counted(box: Box, told: Told) -> None:
@@ -360,7 +159,7 @@ def test_a_bad_file_is_told_of_in_the_language_of_the_reader(
     assert told("check") == (2, "", english)
 
 
-# --- secrets ------------------------------------------------------------------------------------------------
+# --- secrets ----------------------------------------------------------------------------------------------
 
 
 def test_a_secret_that_is_not_there_is_a_warning_of_check(box: Box, told: Told) -> None:
@@ -405,7 +204,7 @@ def test_a_secret_open_to_others_is_warned_of_and_used(box: Box, told: Told) -> 
     assert (run.returncode, run.stdout, run.stderr) == (0, f"{DOMAIN}: ok\n", "")
 
 
-# --- looking ------------------------------------------------------------------------------------------------
+# --- looking ----------------------------------------------------------------------------------------------
 
 
 def test_a_site_that_is_well_is_0_and_nothing_is_written(box: Box, told: Told) -> None:
@@ -557,7 +356,7 @@ def test_a_state_that_cannot_be_read_is_told_as_any_problem(box: Box, told: Told
         assert str(box.state_dir) in "".join((out + err).split())
 
 
-# --- status of a broken file --------------------------------------------------------------------------------
+# --- status of a broken file ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("broken", ["nonsense: 1\n", "sites: [\n", "certs_dir: /other\n", "\t"])
@@ -601,7 +400,7 @@ def test_the_status_without_a_file_is_printed_all_the_same(box: Box, told: Told)
     }
 
 
-# --- acting -------------------------------------------------------------------------------------------------
+# --- acting -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -641,7 +440,7 @@ def test_a_renewal_that_was_asked_for_and_not_made_is_1(box: Box, dns_lines: lis
     assert "127.0.0.1:1" in site["last_error"]["what"]
 
 
-# --- the last attempt ---------------------------------------------------------------------------------------
+# --- the last attempt -------------------------------------------------------------------------------------
 
 
 def test_one_site_is_shown_with_its_last_events(box: Box, told: Told) -> None:
@@ -670,91 +469,7 @@ def test_an_attempt_that_did_not_end_was_killed_or_goes_on(box: Box, told: Told)
     assert out.splitlines()[-1] == "(it is running)"
 
 
-# --- logging ------------------------------------------------------------------------------------------------
-
-
-def format_of(text: str, *arguments: object, for_journal: bool = False, level: int = logging.INFO) -> str:
-    """Return how a record looks; of the exception that is being handled, too, if there is one."""
-    info = sys.exc_info() if sys.exc_info()[0] else None
-    record = logging.LogRecord("certbotless.x", level, "x.py", 1, text, arguments, info)
-    return Formatter(for_journal=for_journal).format(record)
-
-
-def test_a_record_is_a_line_with_its_moment_and_level() -> None:
-    line = format_of("record.updated fqdn=%s ttl_s=%d", DOMAIN, 600)
-    assert re.fullmatch(
-        rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO record\.updated fqdn={DOMAIN} ttl_s=600", line
-    )
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        ("10.0.0.5", "10.0.0.5"),
-        ("it is full", '"it is full"'),
-        ('say "no"', r'"say \"no\""'),
-        ("a=b", '"a=b"'),
-        ("", '""'),
-        ("C:\\x", "C:\\x"),
-        ("C:\\x y", r'"C:\\x y"'),
-    ],
-)
-def test_a_value_is_quoted_as_logfmt_needs_it(value: str, shown: str) -> None:
-    assert format_of("x.y a=%s n=%d %s", value, 7, "b=c d").endswith(f" x.y a={shown} n=7 b=c d")
-
-
-def test_what_another_library_logs_stays_as_it_is() -> None:
-    record = logging.LogRecord("urllib3.pool", logging.INFO, "x.py", 1, "a=%s", ("b c",), None)
-    assert Formatter(for_journal=False).format(record).endswith(" INFO a=b c")
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    ["a\n2026-11-24T05:30:00Z ERROR forged", "a\r\x1b[2J", "a\0\x07", "\u202egnp\u2028", "\x85\x9b31m"],
-)
-def test_foreign_text_cannot_forge_a_record_act_upon_a_terminal_or_fill_the_log(hostile: str) -> None:
-    line = format_of("order.failed detail=%s", hostile + "x" * 10**6)
-    assert line.isprintable()
-    assert line.split(" ", 2)[1] == "INFO"
-    assert len(line) < 5000
-
-
-def test_the_text_of_an_exception_is_escaped_and_indented() -> None:
-    """Its lines cannot pass for records, in the journal neither."""
-    for for_journal in (False, True):
-        try:
-            raise RuntimeError("a\x1b[2J\n<3>2026-11-24T05:30:00Z ERROR forged")
-        except RuntimeError:
-            first, *rest = format_of("site.crashed", for_journal=for_journal, level=logging.ERROR).split("\n")
-        assert first.endswith("site.crashed")
-        assert all(line.isprintable() for line in rest)
-        prefix = "<3>  " if for_journal else "  "
-        assert all(line.startswith(prefix) for line in rest)
-        assert any("forged" in line for line in rest)
-
-
-@pytest.mark.parametrize(
-    ("level", "priority"),
-    {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 3}.items(),
-)
-def test_the_journal_gets_the_priority_of_each_line(level: int, priority: int) -> None:
-    """And no moment, which it has itself (sd-daemon(3))."""
-    assert format_of("check.crashed", for_journal=True, level=level) == f"<{priority}>check.crashed"
-
-
-@pytest.mark.process
-def test_the_journal_is_found_by_its_stream(box: Box) -> None:
-    box.publish()
-    box.secret.chmod(0o644)
-    with (box.home / "journal").open("w+") as stream:
-        found = os.fstat(stream.fileno())
-        environment = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
-        box.run("--once", capture_output=False, stdout=subprocess.PIPE, stderr=stream, env=environment)
-        stream.seek(0)
-        assert stream.read().startswith('<4>config.warning text="aliyun.access_key_secret: ')
-
-
-# --- weight -------------------------------------------------------------------------------------------------
+# --- weight -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.process

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ DOMAIN = "devbox.sweetlove.top"
 # Nobody listens there, so a run that should not talk to anybody cannot.
 DIRECTORY = "https://127.0.0.1:1/dir"
 CANARY = "PlantedCanary"
+
+# From the arguments of a command to its code and what it printed to both streams.
+Told = Callable[..., tuple[int, str, str]]
 
 
 class Box:
@@ -75,3 +79,12 @@ class Box:
         """Run a command on the configuration in a process of its own."""
         settings = {"capture_output": True, "text": True, "timeout": 60, **options}
         return subprocess.run(self.command(*arguments), check=False, **settings)
+
+
+def assert_refused(box: Box, told: Told, arguments: list[str], code: int, said: str) -> None:
+    """A command ends with this code and one line that begins so, and nothing is done."""
+    before = sorted(box.home.iterdir())
+    found, out, line = told(*arguments)
+    assert (found, out, line.count("\n")) == (code, "", 1)
+    assert line.startswith(said)
+    assert sorted(box.home.iterdir()) == before
