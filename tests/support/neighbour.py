@@ -1,8 +1,7 @@
-"""A second machine on the LAN of the private host, which is the first: what a colleague works at.
+"""What a colleague works at: a second machine on the LAN of the private host, with a Docker engine.
 
-It has a network, a host name, /etc, the records of dpkg and a Docker engine of its own; all other files are
-those of the private host. Its one cable is the other end of the private host's LAN interface: it
-reaches the first machine and nothing else. It ends with the context.
+Beside what the sandbox's has, the records of dpkg, its hooks and a home are its own. Its one cable is the
+other end of the private host's LAN interface: it reaches the first machine and nothing else.
 """
 
 from __future__ import annotations
@@ -12,39 +11,28 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
+from certbotless.sandbox import neighbour
 from certbotless.sandbox.engine import Engine
-from certbotless.sandbox.host import LAN_ADDRESS, LAN_INTERFACE, require_private_host
+from certbotless.sandbox.host import LAN_ADDRESS
 from support.commands import completed
-from support.private_host import HOOKS, ROOTS, ip
+from support.private_host import HOOKS
 
 ADDRESS, ADDRESS6 = "10.79.40.7", "fd12::7"
 # Of the first machine, beside its LAN address.
 FIRST6 = "fd12::5"
-_CABLE = f"{LAN_INTERFACE}-peer"
 
-_START = """
-folder=$1 roots=$2 hooks=$3
-mount --make-rprivate /
-mkdir "$folder/etc" "$folder/work" "$folder/home"
-mount -t overlay -o "lowerdir=/etc,upperdir=$folder/etc,workdir=$folder/work" neighbour /etc
-mount -t tmpfs -o mode=0755 neighbour "$roots"
 # By a hook dpkg keeps Java's list of roots, which takes seconds. A test may uncover it.
-dpkg=/var/lib/dpkg
-mkdir "$folder/dpkg" "$folder/dpkg-work"
-mount -t overlay -o "lowerdir=$dpkg,upperdir=$folder/dpkg,workdir=$folder/dpkg-work" neighbour $dpkg
+_OWN = f"""
+mkdir dpkg dpkg-work home
+mount -t overlay -o "lowerdir=/var/lib/dpkg,upperdir=$PWD/dpkg,workdir=$PWD/dpkg-work" neighbour /var/lib/dpkg
 [ ! -d /var/lib/ca-certificates-java ] || mount -t tmpfs neighbour /var/lib/ca-certificates-java
-mount -t tmpfs neighbour "$hooks"
-hostname neighbour
-ip link set lo up
-printf '127.0.0.1 localhost\\n::1 localhost\\n' >/etc/hosts
-echo up
-exec cat >/dev/null
+mount -t tmpfs neighbour {HOOKS}
+ip address add {ADDRESS6}/64 dev eth0 nodad
 """
 
 
-class Neighbour:
+class Neighbour(neighbour.Neighbour):
     """A running machine, alive within the context.
 
     Args:
@@ -54,36 +42,24 @@ class Neighbour:
     """
 
     def __init__(self, workdir: Path, hosts: Sequence[str], routes: Sequence[str] = ()) -> None:
-        require_private_host()
-        self._hosts, self._routes = hosts, routes
-        self._folder = workdir / "machine"
-        self._stack = ExitStack()
-        self._first: subprocess.Popen[bytes] | None = None
-        self.home = self._folder / "home"
+        (folder := workdir / "machine").mkdir()
+        super().__init__(folder, f"{ADDRESS}/24", "127.0.0.1", "neighbour")
+        self.home = folder / "home"
+        gateways = ((to, FIRST6 if ":" in to else LAN_ADDRESS) for to in routes)
+        self._lines = [
+            *(f"echo '{line}' >>/etc/hosts" for line in hosts),
+            *(f"ip route add {to} via {gateway}" for to, gateway in gateways),
+        ]
         (engine := workdir / "engine").mkdir()
         # It runs no container, only pulls and pushes.
         options = ("--bridge=none", "--iptables=false", "--ip6tables=false")
-        self._workdir, self._options = engine, options
+        self._engine, self._options = engine, options
 
-    def __enter__(self) -> Neighbour:
-        try:
-            self._start()
-            self.engine = self._stack.enter_context(Engine(self._workdir, self._options, self.through))
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-
-    @property
-    def through(self) -> list[str]:
-        """The command before one that is to run there."""
-        assert self._first is not None
-        return ["nsenter", f"--target={self._first.pid}", "--mount", "--net", "--uts", "--"]
+    def start(self, alive: ExitStack) -> None:
+        """Start the machine and its engine."""
+        super().start(alive)
+        self.typed("\n".join([_OWN, *self._lines]))
+        self.engine = alive.enter_context(Engine(self._engine, self._options, self.through))
 
     @property
     def engine_pid(self) -> str:
@@ -111,42 +87,3 @@ class Neighbour:
     def types(self, text: str) -> str:
         """Type lines in a shell, all of which must do; return what they said."""
         return self.ok("sh", "-euc", text)
-
-    def _start(self) -> None:
-        self._folder.mkdir()
-        self._first = first = subprocess.Popen(
-            ["unshare", "--mount", "--net", "--uts", "sh", "-euc", _START, "sh", self._folder, ROOTS, HOOKS],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self._stack.callback(self._end)
-        assert first.stdout is not None
-        assert first.stdout.readline() == b"up\n"
-        ip("link", "set", _CABLE, "netns", str(first.pid))
-        # With a network its interfaces end, and with this one the private host's.
-        self._stack.callback(self._unplug)
-        there = [*self.through, "ip"]
-        for arguments in (
-            ["address", "add", f"{ADDRESS}/24", "dev", _CABLE],
-            ["address", "add", f"{ADDRESS6}/64", "dev", _CABLE, "nodad"],
-            ["link", "set", _CABLE, "up"],
-            *(["route", "add", to, "via", FIRST6 if ":" in to else LAN_ADDRESS] for to in self._routes),
-        ):
-            subprocess.run([*there, *arguments], check=True)
-        hosts = "".join(f"{line}\n" for line in self._hosts)
-        subprocess.run(
-            [*self.through, "tee", "-a", "/etc/hosts"],
-            input=hosts.encode(),
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-
-    def _unplug(self) -> None:
-        back = [*self.through[:1], self.through[1], "--net", "--"]
-        subprocess.run([*back, "ip", "link", "set", _CABLE, "netns", str(os.getpid())], check=True)
-        ip("link", "set", _CABLE, "up")
-
-    def _end(self) -> None:
-        assert self._first is not None
-        with self._first:
-            self._first.kill()

@@ -1,9 +1,8 @@
 """Other machines on the LAN with an SSH server, to which a certificate is carried, or which fetch it.
 
-Each has a network, a host name, /etc, /root, /certs and /usr/local/sbin of its own; all other files are those
-of the private host. It ends with the context.
+Beside what the sandbox's second machine has of its own, these have /root, /certs and /usr/local/sbin.
 
-Sources: namespaces(7); sshd(8), "AUTHORIZED_KEYS FILE FORMAT".
+Source: sshd(8), "AUTHORIZED_KEYS FILE FORMAT".
 """
 
 from __future__ import annotations
@@ -14,14 +13,12 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 
 import trustme
 
-from certbotless.sandbox.host import require_private_host
+from certbotless.sandbox.neighbour import Neighbour
 from certbotless.sandbox.registry import served_sha256
 from support.bed import wait_until
-from support.commands import completed
 from support.nginx import PROGRAM as NGINX
 from support.pages import block, exchanged
 from support.private_host import ip
@@ -35,16 +32,6 @@ KNOWN_HOSTS = Path("/etc/certbotless/known_hosts")
 KEYS = Path("/etc/credstore")
 PORT = 8443
 
-_START = """
-folder=$1 name=$2
-mount --make-rprivate /
-mkdir "$folder/etc" "$folder/work"
-mount -t overlay -o "lowerdir=/etc,upperdir=$folder/etc,workdir=$folder/work" machine /etc
-hostname "$name"
-ip link set lo up
-echo up
-exec cat >/dev/null
-"""
 # What a machine with an SSH server has of its own.
 _FOLDERS = """
 for place in /root /certs /usr/local/sbin; do
@@ -72,7 +59,7 @@ def sshd(through: Sequence[str], *options: str) -> Iterator[subprocess.Popen[byt
             process.kill()
 
 
-class SshMachine:
+class SshMachine(Neighbour):
     """A running machine with an SSH server and, once it has a certificate, nginx at `PORT`.
 
     Args:
@@ -82,36 +69,21 @@ class SshMachine:
     """
 
     def __init__(self, workdir: Path, number: int, *options: str) -> None:
-        require_private_host()
-        self.here, self.address = f"10.79.5{number}.5", f"10.79.5{number}.7"
-        self._workdir, self._cable, self._options = workdir, f"machine{number}", options
-        self._stack = ExitStack()
-        self._first: subprocess.Popen[bytes] | None = None
+        workdir.mkdir(exist_ok=True)
+        name = f"machine{number}"
+        super().__init__(workdir, f"10.79.5{number}.7/24", "127.0.0.1", name, link=f"{name}-peer")
+        self.here, self._options = f"10.79.5{number}.5", options
 
-    def __enter__(self) -> SshMachine:
-        try:
-            self._start()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-
-    @property
-    def through(self) -> list[str]:
-        """The command before one that is to run there."""
-        assert self._first is not None
-        return ["nsenter", f"--target={self._first.pid}", "--mount", "--net", "--uts", "--"]
-
-    def types(self, text: str) -> str:
-        """Type lines in a shell there, all of which must do; return what they said."""
-        done = completed([*self.through, "sh", "-euc", text], timeout_s=60, stdin=subprocess.DEVNULL)
-        assert done.returncode == 0, f"{text}:\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+    def start(self, alive: ExitStack) -> None:
+        """Start the machine, with a cable of its own to this one, and its SSH server."""
+        ip("link", "add", self.name, "type", "veth", "peer", "name", f"{self.name}-peer")
+        alive.callback(ip, "link", "delete", self.name)
+        ip("address", "add", f"{self.here}/24", "dev", self.name)
+        ip("link", "set", self.name, "up")
+        super().start(alive)
+        self.typed(_FOLDERS)
+        self._sshd = alive.enter_context(sshd(self.through, *self._options))
+        wait_until(lambda: b"SSH-" in _banner(self.address), "its SSH server answers")
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """Have a file there."""
@@ -120,11 +92,11 @@ class SshMachine:
 
     def unplug(self) -> None:
         """Take its cable out."""
-        self.types("ip link set eth0 down")
+        self.typed("ip link set eth0 down")
 
     def plug(self) -> None:
         """Put its cable in again."""
-        self.types("ip link set eth0 up")
+        self.typed("ip link set eth0 up")
 
     def hang(self) -> None:
         """Let its SSH server take connections and say nothing."""
@@ -137,40 +109,19 @@ class SshMachine:
     def serve(self, domain: str) -> None:
         """Start nginx there, with a certificate of its own until another one is carried there."""
         pair = trustme.CA().issue_cert(domain)
-        self.types(f"mkdir -p /certs/{domain}/first; ln -s first /certs/{domain}/current")
+        self.typed(f"mkdir -p /certs/{domain}/first; ln -s first /certs/{domain}/current")
         chain = b"".join(each.bytes() for each in pair.cert_chain_pems).decode()
         self.write(f"/certs/{domain}/first/fullchain.pem", chain)
         self.write(f"/certs/{domain}/first/privkey.pem", pair.private_key_pem.bytes().decode(), 0o600)
         self.write("/root/nginx.conf", nginx_at(f"/certs/{domain}/current", "/root", PORT))
         nginx = subprocess.Popen([*self.through, NGINX, "-c", "/root/nginx.conf"], stderr=subprocess.DEVNULL)
-        self._stack.enter_context(nginx)
-        self._stack.callback(nginx.terminate)
+        self._alive.enter_context(nginx)
+        self._alive.callback(nginx.terminate)
         wait_until(without_error(lambda: self.served(domain)), "nginx serves TLS")
 
     def served(self, domain: str) -> str:
         """Return the fingerprint of the certificate that it serves."""
         return served_sha256(self.address, PORT, domain)
-
-    def _start(self) -> None:
-        self._workdir.mkdir(exist_ok=True)
-        self._first = first = subprocess.Popen(
-            ["unshare", "--mount", "--net", "--uts", "sh", "-euc", _START, "sh", self._workdir, self._cable],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self._stack.enter_context(first)
-        self._stack.callback(first.kill)
-        assert first.stdout is not None
-        assert first.stdout.readline() == b"up\n"
-        ip("link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", str(first.pid))
-        # A network that ends takes its cable with it, but only some time later.
-        self._stack.callback(ip, "link", "delete", self._cable)
-        ip("address", "add", f"{self.here}/24", "dev", self._cable)
-        ip("link", "set", self._cable, "up")
-        self.types(f"ip address add {self.address}/24 dev eth0; ip link set eth0 up")
-        self.types(_FOLDERS)
-        self._sshd = self._stack.enter_context(sshd(self.through, *self._options))
-        wait_until(lambda: b"SSH-" in _banner(self.address), "its SSH server answers")
 
 
 def nginx_at(folder: str, scratch: str, port: int) -> str:

@@ -175,7 +175,7 @@ def ill(machine: SshMachine, how: int) -> str:
         machine.unplug()
         return "No route to host|Connection timed out|did not end in"
     if how == 1:
-        machine.types("mount -o remount,size=128k /certs; head -c 1M /dev/zero >/certs/filler || true")
+        machine.typed("mount -o remount,size=128k /certs; head -c 1M /dev/zero >/certs/filler || true")
         return "No space left on device"
     machine.hang()
     return "did not end in|timed out during banner exchange"
@@ -186,7 +186,7 @@ def well(machine: SshMachine, how: int) -> None:
     if how == 0:
         machine.plug()
     elif how == 1:
-        machine.types("rm /certs/filler; mount -o remount,size=50% /certs")
+        machine.typed("rm /certs/filler; mount -o remount,size=50% /certs")
     else:
         machine.wake()
 
@@ -248,7 +248,7 @@ def test_three_machines_and_twenty_renewals_by_ssh(bare: Bed, three: list[SshMac
     keys_open_nothing_else(three)
     # Of each machine one generation and the one before are left, and nothing half.
     for each in three:
-        assert len(each.types(f"find /certs/{LAN_NAME} -mindepth 1 -maxdepth 1 -type d").split()) <= 2
+        assert len(each.typed(f"find /certs/{LAN_NAME} -mindepth 1 -maxdepth 1 -type d").split()) <= 2
 
 
 def keys_open_nothing_else(three: list[SshMachine]) -> None:
@@ -283,7 +283,7 @@ def test_what_keeps_ssh_from_its_work_is_told_in_its_own_words(bare: Bed, one: S
     sites(bare, target(carrier(bare.home), one.address))
     bare.ok("--once")
     known, key = KNOWN_HOSTS.read_text(), KEYS / f"certbotless.ssh_{one.address}"
-    line = one.types("cat /root/.ssh/authorized_keys")
+    line = one.typed("cat /root/.ssh/authorized_keys")
 
     def told(words: str) -> None:
         assert bare.run("--renew-now").returncode == 1
@@ -323,8 +323,8 @@ def test_half_of_a_key_is_never_in_use_on_the_other_machine(bare: Bed, one: SshM
         done = login(one.address, f"root@{one.address}", stdin=stdin)
         assert done.returncode != 0
         assert done.stderr.strip()
-        assert one.types(f"ls /certs/{LAN_NAME}").split().count("current") == 1
-    one.types('kill -HUP "$(cat /root/nginx.pid)"')
+        assert one.typed(f"ls /certs/{LAN_NAME}").split().count("current") == 1
+    one.typed('kill -HUP "$(cat /root/nginx.pid)"')
     assert one.served(LAN_NAME) == served
 
 
@@ -333,7 +333,7 @@ def test_many_sites_at_once_get_through_a_server_that_lets_few_log_in(bare: Bed,
     """Each has a login of its own; what is turned away is tried again."""
     count = 8
     names = [f"host{number}.lan" for number in range(count)]
-    reload = one.types(f"cat {TAKE}").replace("folder=/certs/$1", 'folder="/certs/$SSH_ORIGINAL_COMMAND"')
+    reload = one.typed(f"cat {TAKE}").replace("folder=/certs/$1", 'folder="/certs/$SSH_ORIGINAL_COMMAND"')
     one.write(TAKE, reload, 0o755)
     script = Path(carrier(bare.home))
     script.write_text(script.read_text().replace('"root@$1"', '"root@$1" "$2"'))
@@ -346,7 +346,7 @@ def test_many_sites_at_once_get_through_a_server_that_lets_few_log_in(bare: Bed,
     wait_until(lambda: bare.run("--once").returncode == 0, "all have theirs")
     assert "'{domain}'" in bare.ok("status", names[0])
     for name in names:
-        carried = one.types(f"cat /certs/{name}/current/fullchain.pem")
+        carried = one.typed(f"cat /certs/{name}/current/fullchain.pem")
         assert carried == (bare.certs / f"{name}.pem").read_text()
 
 
