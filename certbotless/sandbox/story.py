@@ -46,9 +46,9 @@ docker:
 sites:
   - domain: {domain}
     zone: {zone}
-    address: auto
+    address: {address}
     deploy:
-      - container: registry
+      - {target}: registry
         port: {port}
 """
 
@@ -141,19 +141,38 @@ def today(tell: Teller, parts: Parts) -> None:
 def configure(tell: Teller, parts: Parts) -> None:
     """Write the program's configuration, and let the program say what it thinks of it."""
     tell.step(f"One file, {CONFIG}")
+    write_config(tell, parts.aliyun, parts.ca, parts.engine)
+
+
+def write_config(
+    tell: Teller,
+    aliyun: AlidnsEmulator,
+    ca: Pebble,
+    engine: Engine,
+    address: str = "auto",
+    target: str = "container",
+) -> None:
+    """Write a configuration with these stand-ins, and let the program say what it thinks of it.
+
+    Args:
+        address: of the one site, as the file has it.
+        target: what `registry` is to the engine: a ``container``, or a ``service``.
+    """
     for name, secret in {"access-key-id": KEY_ID, "access-key-secret": KEY_SECRET}.items():
         file = CONFIG.with_name(name)
         file.touch(0o600)
         file.write_text(f"{secret}\n")
     CONFIG.write_text(
         CONFIG_TEXT.format(
-            directory=parts.ca.directory_url,
-            ca_bundle=parts.ca.ca_bundle,
-            endpoint=parts.aliyun.endpoint,
-            nameservers=json.dumps(parts.aliyun.nameservers),
-            docker_host=parts.engine.docker_host,
+            directory=ca.directory_url,
+            ca_bundle=ca.ca_bundle,
+            endpoint=aliyun.endpoint,
+            nameservers=json.dumps(aliyun.nameservers),
+            docker_host=engine.docker_host,
             domain=DOMAIN,
             zone=ZONE,
+            address=address,
+            target=target,
             port=PORT,
         )
     )

@@ -4,7 +4,6 @@ Owns which machines there are, what is done to them, and what must be so after i
 private host, which ends with it.
 """
 
-import json
 import sys
 import time
 from contextlib import ExitStack
@@ -17,32 +16,11 @@ from .node import Node
 from .pebble import Pebble
 from .process import wait_until
 from .registry import self_signed, served_sha256
-from .story import DOMAIN, KEY_ID, KEY_SECRET, ZONE
+from .story import DOMAIN, KEY_ID, KEY_SECRET, ZONE, write_config
 from .swarm import PORT, Pace, Swarm
 from .teller import CONFIG, Teller, certbotless, file_sha256, story_of
 
 SERVICE = "registry"
-
-CONFIG_TEXT = """\
-acme:
-  directory: {directory}
-  ca_bundle: {ca_bundle}
-aliyun:
-  access_key_id: {key_id}
-  access_key_secret: {key_secret}
-  endpoint: {endpoint}
-dns:
-  nameservers: {nameservers}
-docker:
-  host: {docker_host}
-sites:
-  - domain: {domain}
-    zone: {zone}
-    address: [{addresses}]
-    deploy:
-      - service: {service}
-        port: {port}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,27 +82,10 @@ def start(tell: Teller, workdir: Path, alive: ExitStack) -> Parts:
 
 def configure(tell: Teller, parts: Parts) -> None:
     """Write the program's configuration, and let the program say what it thinks of it."""
-    tell.step(f"One file on {parts.swarm.nodes[0].name}, {CONFIG}")
-    CONFIG.touch(0o600)
-    CONFIG.write_text(
-        CONFIG_TEXT.format(
-            directory=parts.ca.directory_url,
-            ca_bundle=parts.ca.ca_bundle,
-            key_id=KEY_ID,
-            key_secret=KEY_SECRET,
-            endpoint=parts.aliyun.endpoint,
-            nameservers=json.dumps(parts.aliyun.nameservers),
-            docker_host=parts.swarm.nodes[0].docker_host,
-            domain=DOMAIN,
-            zone=ZONE,
-            addresses=", ".join(node.address for node in parts.swarm.nodes),
-            service=SERVICE,
-            port=PORT,
-        )
-    )
-    tell.quote(CONFIG.read_text())
-    certbotless(tell, "check")
-    certbotless(tell, "plan")
+    first, *_ = nodes = parts.swarm.nodes
+    tell.step(f"One file on {first.name}, {CONFIG}")
+    address = f"[{', '.join(node.address for node in nodes)}]"
+    write_config(tell, parts.aliyun, parts.ca, first, address, "service")
 
 
 def first_run(tell: Teller, parts: Parts) -> None:
