@@ -31,6 +31,7 @@ from support.ground import Ground
 from support.invariants import is_pair, plant_foreign
 from support.kills import evenly, litter, txt_of_ours, watched
 from support.resolvers import DnsServer
+from support.scripted_ca import PROBLEM
 from support.two_cas import EAB_KEY, EAB_KID, TwoCas
 
 from certbotless.base import saved
@@ -102,6 +103,11 @@ FAULTS = {
     "429 with seven hours": ("POST", "/order-plz", problem("rateLimited", 429, {"Retry-After": "25200"})),
     "hangs": ("GET", "/dir", None),
     "hangs at the order": ("POST", "/order-plz", None),
+    "cannot issue": (
+        "POST",
+        "/finalize-order/",
+        json_with(status="invalid", error={"type": f"{PROBLEM}serverInternal", "detail": "no log of ours"}),
+    ),
     "dies after newOrder": ("POST", "/order-plz", after_it(Exchange.go_down)),
     "dies after finalize": ("POST", "/finalize-order/", after_it(Exchange.go_down)),
 }

@@ -262,11 +262,13 @@ def test_a_stop_while_the_ca_validates_leaves_nothing_in_dns_and_keeps_the_order
 
 
 @pytest.mark.row(48)
-def test_an_order_that_the_ca_gives_up_is_dropped(bench: Bench) -> None:
-    refused = {"status": "invalid", "error": {"type": f"{PROBLEM}caa", "detail": "CAA forbids\x1b[31m"}}
+@pytest.mark.parametrize(("kind", "is_fault_of_ca"), [("caa", False), ("serverInternal", True)])
+def test_an_order_that_the_ca_gives_up_is_dropped(bench: Bench, kind: str, is_fault_of_ca: bool) -> None:
+    refused = {"status": "invalid", "error": {"type": f"{PROBLEM}{kind}", "detail": "CAA forbids\x1b[31m"}}
     bench.ca.instead["finalize"].append(json_reply(refused))
-    with pytest.raises(IssueError, match=r"refused the order: CAA forbids\\x1b"):
+    with pytest.raises(IssueError, match=r"refused the order: CAA forbids\\x1b") as failed:
         bench.issue((DOMAIN,))
+    assert failed.value.is_fault_of_ca == is_fault_of_ca
     assert not bench.pending.url
 
 

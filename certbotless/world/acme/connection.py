@@ -188,6 +188,15 @@ class Network(ClientNetwork):
         return CaUnavailable(text, hint=hint)
 
 
+def order_refused(directory: str, problem: messages.Error | None) -> IssueError:
+    """Return the error of an order that the CA has given up; None where it does not say why."""
+    detail = printable(problem.detail) if problem else Text("no reason given")
+    error = IssueError(Text("the CA at {} refused the order: {}", directory, detail))
+    # Boulder issues after its answer, so an error of the server comes with the order.
+    error.is_fault_of_ca = problem is not None and problem.typ == f"{PROBLEM}serverInternal"
+    return error
+
+
 def _instance_of(response: requests.Response) -> str:
     """Return the URL of a problem document's ``instance`` (RFC 9457), empty where it has none."""
     try:

@@ -29,7 +29,7 @@ from ...state.order_guard import OrderGuard
 from ...state.site import Accounts
 from . import keys
 from .account import Account
-from .connection import PROBLEM
+from .connection import PROBLEM, order_refused
 from .order import Issued, PendingOrder, TxtPlaces
 from .renewal_info import renewal_info_url
 
@@ -338,8 +338,7 @@ class Issuance:
         while order.status != messages.STATUS_VALID:
             if order.status == messages.STATUS_INVALID:
                 self.pending.drop()
-                detail = printable(order.error.detail) if order.error else Text("no reason given")
-                raise IssueError(Text("the CA at {} refused the order: {}", self.acme.url, detail))
+                raise order_refused(self.acme.url, order.error)
             next(looks)
             order = self._read_order(self._network.send(self.pending.url))
         try:
