@@ -4,7 +4,8 @@ import logging
 from dataclasses import replace
 from datetime import datetime
 
-from ..base.errors import CertbotlessError, Interrupted, IssueError
+from ..base.errors import CertbotlessError, Interrupted, IssueError, RateLimited
+from ..decide.choice import LONG_WAIT
 from ..model.memory import CaTrouble, SiteState
 from ..state.order_guard import OrderGuard
 from ..state.site import Accounts
@@ -24,10 +25,21 @@ def after_failure(
     known = state.troubles.get(name)
     faults = known.faults if known else 0
     if is_order:
-        faults = faults + 1 if isinstance(exc, IssueError) and exc.is_fault_of_ca else 0
+        is_fault = isinstance(exc, IssueError) and exc.is_fault_of_ca
+        faults = faults + 1 if is_fault or _is_limited_without_end(exc, known, now) else 0
     since = known.since if known else now
     failed = CaTrouble(at=now, what=exc.message, hint=exc.hint, kind=exc.kind, since=since, faults=faults)
     return state.troubles | {name: failed}
+
+
+def _is_limited_without_end(exc: CertbotlessError, known: CaTrouble | None, now: datetime) -> bool:
+    """Whether the CA has said for an hour that we ask too often, and does not say until when.
+
+    Our own ledger always says it.
+    """
+    if not isinstance(exc, RateLimited) or exc.retry_after is not None or known is None:
+        return False
+    return known.kind == exc.kind and now - known.at > LONG_WAIT
 
 
 def after_certificate(state: SiteState, name: str) -> dict[str, CaTrouble]:

@@ -22,7 +22,7 @@ from ..model.reason import Reason, Why, because
 from ..model.situation import Situation
 
 # So many failures in a row, and one wait longer than this, are more than a hiccup.
-_ENOUGH, _LONG_WAIT = 2, timedelta(hours=1)
+_ENOUGH, LONG_WAIT = 2, timedelta(hours=1)
 # From the third failure on our own schedule waits longer.
 _OWN_LONG_WAITS = 3
 # Of a CA that failed so short a time ago nothing new is learned: at most, at least, and the share of a life.
@@ -86,7 +86,7 @@ def _has_failed(step: Step, situation: Situation) -> bool:
     wait = (failure.limited_until or failure.at) - failure.at
     if failure.count < _OWN_LONG_WAITS:
         wait = max(wait, failure.retry_at - failure.at)
-    return faults >= _ENOUGH or failure.kind in _REFUSALS or wait > _LONG_WAIT
+    return faults >= _ENOUGH or failure.kind in _REFUSALS or wait > LONG_WAIT
 
 
 def _has_valid(situation: Situation) -> bool:
