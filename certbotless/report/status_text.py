@@ -311,7 +311,8 @@ def _below(entry: _Entry, screen: Terminal) -> Iterator[Drawing]:
         bar, indent = Text(), len(_GAP)
     together = _(", ").join(entry.served)
     below = _grid(indent)
-    for i, served in enumerate(entry.served if cell_len(together) > screen.width - indent else [together]):
+    rows = entry.served if cell_len(together) > screen.width - indent else [together]
+    for i, served in enumerate(rows if bar or together else ()):
         below.add_row(Text.assemble(_GAP, bar) if i == 0 else "", served)
     yield below
     yield _notes_of(entry)

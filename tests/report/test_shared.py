@@ -1,6 +1,7 @@
 """What is shown of a certificate that sites share: once, and its failure is an error of its sites."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,6 +139,15 @@ def test_the_table_has_it_below_its_sites_with_its_failure_once() -> None:
     assert f"of {WILDCARD}" in text
     assert "3 sites" in text
     assert text.count("the CA is closed") == 1
+
+
+def test_a_site_without_a_service_has_no_line_below_its_row() -> None:
+    """The life of its certificate is drawn once for all, below the row of that."""
+    first, *others = sharers()
+    unserved = replace(first, site=replace(first.site, deploy=()))
+    lines = text_of(unit(), unserved, *others).splitlines()
+    number = next(i for i, line in enumerate(lines) if line.startswith(NAMES[0]))
+    assert lines[number + 1].startswith(NAMES[1])
 
 
 def test_one_site_is_shown_with_what_it_shares() -> None:
