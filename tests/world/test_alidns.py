@@ -15,6 +15,7 @@ import requests
 import trustme
 from support.alidns import KEY_ID, NAME, REQUEST_ID, SECRET, TEMPORARY, ZONE, a_record, assert_tells_no_secret
 from support.fakes import FakeClock, HttpServer, Reply
+from urllib3.exceptions import LocationParseError
 
 from certbotless.base.errors import DnsError, DnsRefused, DnsUnavailable, ZoneNotFound
 from certbotless.model.records import Record
@@ -384,7 +385,9 @@ REQUEST_ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("kind", [*REQUEST_ERRORS, OSError, TimeoutError, ConnectionResetError])
+@pytest.mark.parametrize(
+    "kind", [*REQUEST_ERRORS, OSError, TimeoutError, ConnectionResetError, LocationParseError]
+)
 def test_every_error_of_the_transport_is_mapped_without_the_signed_url(kind: type[Exception]) -> None:
     with (
         pytest.raises(DnsUnavailable) as unavailable,
@@ -394,6 +397,14 @@ def test_every_error_of_the_transport_is_mapped_without_the_signed_url(kind: typ
     assert "AddDomainRecord at https://alidns.aliyuncs.com" in unavailable.value.message
     assert unavailable.value.hint
     assert_tells_no_secret(unavailable.value)
+
+
+@pytest.mark.parametrize("host", ["a..example.com", f"{'a' * 64}.example.com"])
+def test_a_host_whose_name_is_none_is_told(host: str) -> None:
+    """The library raises none of its own errors then."""
+    account = AlidnsAccount(ApiAccess(f"https://{host}", Key(KEY_ID, SECRET)), FakeClock(least_sleep_s=100))
+    with pytest.raises(DnsUnavailable, match=r"no connection \(LocationParseError\); check the network"):
+        account.open(ZONE).records(NAME)
 
 
 def test_there_are_errors_of_the_transport_to_map() -> None:

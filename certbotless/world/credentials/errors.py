@@ -70,7 +70,10 @@ def transport_errors(action: str, access: ApiAccess) -> Iterator[None]:
     """Map what `requests` raises, `from None`: its texts hold the signed URL, so only the kind is told."""
     try:
         yield
-    except OSError as exc:  # those of `requests` are such, too
+    except (
+        OSError,
+        ValueError,
+    ) as exc:  # those of `requests` are the first, of a name that is none the second
         match exc:
             case BadAnswer():
                 what, hint = str(exc), Text("check which server answers instead of the API")
@@ -83,7 +86,7 @@ def transport_errors(action: str, access: ApiAccess) -> Iterator[None]:
             case requests.exceptions.ProxyError():
                 what = Text("the proxy gave no connection")
                 hint = Text("correct HTTPS_PROXY, or name the API's host in NO_PROXY")
-            case requests.RequestException():
+            case requests.RequestException() | ValueError():
                 what = Text("no connection ({})", type(exc).__name__)
                 hint = Text("check the network, the resolver and {}", access.setting)
             case _:
