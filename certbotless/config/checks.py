@@ -14,7 +14,7 @@ from pathlib import Path
 from ..base import files
 from ..base.errors import SecretUnreadable
 from ..base.words import N_, Text
-from .secret import Secret
+from .secret import Secret, owned_by_another
 from .settings import NEEDS_APPRISE, NEEDS_PROMETHEUS, Config
 from .values import is_every_address, is_loopback, where_of
 
@@ -44,7 +44,7 @@ def warnings(config: Config, file: Path | None = None) -> list[str]:
     with suppress(OSError):
         trusted.add(config.state_dir.stat().st_uid)
     of_file = [] if file is None else _of_file(file, config, trusted)
-    of_values = [*_of_values(config), *_of_program(config), *_of_folders(config)]
+    of_values = [*_of_values(config), *_of_program(config, trusted), *_of_folders(config)]
     return [*of_file, *_of_secrets(config, trusted), *of_values]
 
 
@@ -126,7 +126,7 @@ def _of_values(config: Config) -> Iterator[str]:
         )
 
 
-def _of_program(config: Config) -> Iterator[str]:
+def _of_program(config: Config, trusted: Collection[int]) -> Iterator[str]:
     """Yield what keeps the program of `credentials` from being run, or lets others put one in its place."""
     credentials = config.aliyun.credentials if config.aliyun else None
     if credentials is None or not credentials.argv:
@@ -137,6 +137,8 @@ def _of_program(config: Config) -> Iterator[str]:
     if found is None:
         text = Text("the program {!r} is not there, or this user may not run it", credentials.argv[0])
         yield Text("{}: {}", "aliyun.credentials", text)
+    elif theirs := owned_by_another(Path(found), trusted):
+        yield Text("{}: {}", "aliyun.credentials", theirs)
     elif opened := files.open_to_all(Path(found)):
         form = N_("{}: {}: every user can put another program there, and get the key; chmod o-w")
         yield Text(form, "aliyun.credentials", opened)

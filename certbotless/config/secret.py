@@ -12,6 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -132,10 +133,7 @@ class Secret:
         mode = stat.S_IMODE(found.st_mode)
         if mode & 0o007:
             return Text("{!r} has mode {:04o}, open to others: chmod 600", str(path), mode)
-        if found.st_uid not in trusted:
-            form = N_("{!r} belongs to another user (uid {}), who may change it: chown it")
-            return Text(form, str(path), found.st_uid)
-        return None
+        return owned_by_another(path, trusted)
 
     @property
     def path(self) -> Path | None:
@@ -158,6 +156,16 @@ class Secret:
         if self.kind != "credential" or self.path == Path("/etc/credstore", self.where):
             return []
         return [Path(store, self.where) for store in CREDSTORES]
+
+
+def owned_by_another(path: Path, trusted: Collection[int]) -> str | None:
+    """Return what to do about a file whose owner is none of the trusted uids; None where there is nothing."""
+    with suppress(OSError):
+        owner = path.stat().st_uid
+        if owner not in trusted:
+            form = N_("{!r} belongs to another user (uid {}), who may change it: chown it")
+            return Text(form, str(path), owner)
+    return None
 
 
 def environment_without(secrets: Iterable[Secret]) -> dict[str, str]:

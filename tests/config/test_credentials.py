@@ -174,6 +174,11 @@ def test_a_program_that_cannot_be_run_or_that_others_may_replace_is_warned_of(tm
     program.chmod(0o757)
     [warning] = warned()
     assert "every user can put another program there, and get the key" in warning
+    os.chown(program, 65534, 65534)
+    theirs = (
+        f"aliyun.credentials: '{program}' belongs to another user (uid 65534), who may change it: chown it"
+    )
+    assert warned() == [theirs]
 
 
 # --- a profile of the aliyun command ------------------------------------------------------------------------
