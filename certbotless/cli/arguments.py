@@ -69,6 +69,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("list", "ls", "show", "certificates"), "certbotless status"),
     **dict.fromkeys(("debug", "diagnose"), "certbotless doctor"),
     **dict.fromkeys(("daemon", "start", "serve"), Text("certbotless, without a command")),
+    **dict.fromkeys(("remove", "rm", "delete"), Text("an editor, to delete the site from the file")),
     "help": "certbotless --help",
     "version": "certbotless --version",
 }

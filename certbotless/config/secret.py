@@ -103,16 +103,29 @@ class Secret:
                 value = files.read(path, MAX_BYTES, follows_links=True).decode().strip()
             except (OSError, UnicodeDecodeError) as exc:
                 reason = reason_of(exc) if isinstance(exc, OSError) else Text("not text")
-                cure = Text("create it, readable by the user that runs certbotless")
-                if isinstance(exc, PermissionError):
-                    cure = Text("use sudo, or make it readable by the user that runs certbotless")
                 text = Text("cannot read the secret {!r}: {}", str(path), reason)
-                raise SecretUnreadable(text, hint=cure) from exc
+                raise SecretUnreadable(text, hint=self._cure(exc)) from exc
         if not value:
             raise SecretUnreadable(lacks, hint=hint)
         if not value.isprintable():
             raise SecretUnreadable(wrong, hint=Text("write only the secret into it"))
         return value
+
+    def _cure(self, failed: Exception) -> Text:
+        """Return what to do about a file that cannot be read."""
+        is_refused = isinstance(failed, PermissionError)
+        if self.kind == "credential":
+            # Only root can enter the credstore; the service has a copy, from its start on.
+            if is_refused:
+                return Text(
+                    "use sudo; if the service says so, write the file, then systemctl restart certbotless"
+                )
+            return Text(
+                "write it there as root, mode 0600; for the service then systemctl restart certbotless"
+            )
+        if is_refused:
+            return Text("use sudo, or make it readable by the user that runs certbotless")
+        return Text("create it, readable by the user that runs certbotless")
 
     def values(self) -> list[str]:
         """Return what no output may show. Raises as `read`."""

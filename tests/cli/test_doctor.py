@@ -11,7 +11,7 @@ from support.fakes import EPOCH, FakeClock, FakeZone, ZoneServer
 from support.languages import chinese
 from support.listeners import listening
 from support.scripted_ca import ScriptedCa
-from support.views import LISTED, NOTHING, on_three, site, view
+from support.views import LISTED, NOTHING, failure, on_three, site, view
 
 from certbotless.cli.doctor import addresses, authority, finding, naming, service
 from certbotless.cli.doctor.finding import Case, Finding
@@ -383,3 +383,11 @@ def test_a_machine_that_cannot_be_reached_is_said_before_there_is_a_certificate(
     found, seen = of_command("127.0.0.1:1")
     examined(found, replace(seen, seen=replace(seen.seen, published=Published(None, None))))
     assert [each.check for each in found.findings] == ["command"]
+
+
+def test_a_first_certificate_that_failed_is_cured_by_what_the_order_wants_first() -> None:
+    found = case()
+    lacking = failure("there is no container 'registry'", hint="create it")
+    assert not service.certificate(found, view(published=NOTHING, failures={"order": lacking}))
+    assert only(found).text == "none is published yet (the last order: there is no container 'registry')"
+    assert only(found).cure == "create it; then certbotless --once devbox.sweetlove.top"

@@ -50,7 +50,7 @@ def test_a_bad_answer_is_told_in_a_line_and_asked_again(file: Path) -> None:
     asked: list[str] = []
     outside = outside_of(World())
     assert run(file, {}, person(answers, asked), said.append, outside)
-    assert len(asked) == 4 + 2 + 3 + 3 + 2 + 2 + 2 + 2 + 1
+    assert len(asked) == 4 + 2 + 3 + 3 + 2 + 2 + 2 + 2
     for text in (
         "write the full name, like nonsense.example.com; for a CA on this machine answer no",
         "is a wildcard",
@@ -131,6 +131,17 @@ def test_the_dry_run_is_offered_and_what_comes_next_is_last(file: Path) -> None:
     assert last[0].startswith(f"  certbotless --config {file} --renew-now --dry-run ")
     assert last[-1].startswith(f"  certbotless --config {file} add DOMAIN ")
     assert "systemctl" not in said
+
+
+def test_no_dry_run_is_offered_or_named_as_next_before_its_container_is_there(file: Path) -> None:
+    """It would fail for want of the container, whose command is shown after it; the service waits for it."""
+    world = World(service=file)
+    is_good, said = world.run(file, keys({"test server": ["y"], "Start the service": ["y"]}))
+    assert is_good
+    assert [call[0] for call in world.called] == ["systemctl"]
+    last = said.partition("\nNext:\n")[2]
+    assert "docker run -d --name registry " in last
+    assert "--dry-run" not in last
 
 
 @pytest.mark.page("docs/commands.md", "init")

@@ -101,6 +101,7 @@ def test_every_slip_of_the_command_line_is_told_in_the_language_of_the_reader(
         (["issue"], "there is no command 'issue'; use: certbotless --once [DOMAIN ...]"),
         (["list"], "there is no command 'list'; use: certbotless status"),
         (["ad", DOMAIN], "there is no command 'ad'; the nearest one is 'add'"),
+        (["remove"], "there is no command 'remove'; use: an editor, to delete the site from the file"),
         (["version"], "there is no command 'version'; use: certbotless --version"),
         (["help"], "there is no command 'help'; use: certbotless --help"),
         (["chek"], "there is no command 'chek'; the nearest one is 'check'"),

@@ -84,9 +84,11 @@ def certificate(case: Case, view: View) -> bool:
         return False  # what it shares is not there yet, which is reported of that
     renewal = next((step for step in view.decision.steps if step.action in ("order", "take")), None)
     failed = view.standing_failures.get("order")
-    said = _(" (the last order: {})").format(_(failed.advice)) if failed is not None else ""
+    said = _(" (the last order: {})").format(_(failed.what)) if failed is not None else ""
     days = (facts.not_after - case.clock.now()) / timedelta(days=1) if facts else 0
     cure = f"certbotless --once {domain}"
+    if failed is not None and failed.hint:
+        cure = _("{}; then {}").format(_(failed.hint), cure)
     if published.fault or facts is None or days <= 0:
         expired = _("expired {:.0f} days ago{}").format(-days, said)
         text = expired if facts else _("none is published yet{}").format(said)

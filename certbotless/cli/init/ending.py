@@ -33,16 +33,20 @@ def finish(
         say(_("If the key lacks it, certbotless doctor prints it with the digits."))
     by_hand = _by_hand(answers, made)
     is_read = outside.service_file() == path
-    question = _("\nTry it now with the CA's test server (it changes no file and restarts nothing)?")
+    question = _("Try it now with the CA's test server (it changes no file and restarts nothing)?")
     if answers.is_local:
-        question = _("\nTry it now (it changes no file and restarts nothing)?")
-    tries = _agrees(questions, question)
+        question = _("Try it now (it changes no file and restarts nothing)?")
+    # A dry run wants the container, which a person creates by the command below.
+    can_try, can_start = made is not None or not answers.container, is_read and not by_hand
+    if questions.are_asked and (can_try or can_start):
+        say("")
+    tries = can_try and _agrees(questions, question)
     # As a command of its own it has its own log, and shows its progress.
     program = [sys.executable, "-P", "-m", "certbotless", "--config", str(path)]
     has_tried = tries and outside.call([*program, "--renew-now", "--dry-run"]) == 0
     if tries and not has_tried:
         say(_("The dry run has failed, see above."))
-    starts = is_read and not by_hand and _agrees(questions, _("Start the service now?"))
+    starts = can_start and _agrees(questions, _("Start the service now?"))
     runs = starts and outside.call(_START) == 0
     if starts and not runs:
         say(_("The service has not started; see: {}").format(f"journalctl -u {SERVICE}"))
@@ -54,7 +58,8 @@ def finish(
         say(_("  - start the registry, with a password; it restarts until its first certificate exists:"))
         say(indent(run_text(answers), "    ").rstrip())
     for command, purpose in _commands(path, answers, made, is_read=is_read):
-        if not ((has_tried and "--dry-run" in command) or (runs and command.startswith("systemctl"))):
+        is_done = has_tried or runs if "--dry-run" in command else runs and command.startswith("systemctl")
+        if not is_done:
             say(f"  {command}    # {purpose}")
     return has_tried >= tries and runs >= starts
 
