@@ -214,6 +214,8 @@ def _check_wildcards(doc: Document, i: int, domain: str | None, names: _Names) -
         for name in sorted({name for name in (domain, *names) if name is not None} - {wildcard}):
             if name.partition(".")[2] == wildcard.removeprefix("*."):
                 form = N_("{!r} covers {!r} already: a CA refuses the two in one certificate")
+                if name == domain:
+                    form = N_("{0!r} covers {1!r} already: write certificate: {0!r} instead")
                 text = Text(form, wildcard, name)
                 yield doc.fault(("sites", i, "names", j), text)
 

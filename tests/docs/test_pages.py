@@ -117,6 +117,16 @@ def test_every_link_leads_to_a_file_that_is_there_and_a_heading_that_it_has(page
     assert broken == []
 
 
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_the_index_of_a_readme_leads_to_every_page(readme: str) -> None:
+    """In the reader's language, where there is one; the decisions are a folder of architecture.md."""
+    index = (ROOT / readme).read_text().rpartition("\n## ")[2]
+    listed = {_in_english(link) for link in re.findall(r"\]\((docs/[^)#]+)\)", index)}
+    assert listed == {name for name in NAMES if name.startswith("docs/") and name.count("/") == 1} - set(
+        TRANSLATED
+    )
+
+
 @pytest.mark.parametrize("picture", sorted(ROOT.glob("docs/*.svg")), ids=lambda path: path.name)
 def test_a_picture_is_whole_and_needs_nothing_from_elsewhere(picture: Path) -> None:
     """With a title and a description for who cannot see it, and colours for a dark page."""
