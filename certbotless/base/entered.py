@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from . import files
+
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -50,7 +52,7 @@ def _is_made(name: str, fd: int) -> bool:
     """Make a folder in an open one, unless it is there; return whether it was absent."""
     with suppress(FileExistsError):
         os.mkdir(name, 0o755, dir_fd=fd)
-        os.fsync(fd)
+        files.sync_dir_at(fd)
         return True
     return False
 

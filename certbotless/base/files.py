@@ -300,13 +300,23 @@ def set_mode(top: Path, way: Sequence[str], mode: int) -> None:
 
 
 def sync_dir(path: Path) -> None:
-    """Make the entries of a directory durable."""
+    """Make the entries of a directory durable, where its file system knows how."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with _errors_about(path):
-            os.fsync(fd)
+            sync_dir_at(fd)
     finally:
         os.close(fd)
+
+
+def sync_dir_at(fd: int) -> None:
+    """Do what `sync_dir` does for an open directory. Raises OSError."""
+    try:
+        os.fsync(fd)
+    except OSError as exc:
+        # So answer Samba shares, VirtualBox's shared folders and some of FUSE, which sync no directory.
+        if exc.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
 
 
 def open_to_all(path: Path) -> str:

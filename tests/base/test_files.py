@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from support.children import (
 from support.files import KINDS, in_time, mode_of, plant
 
 from certbotless.base import files
+from certbotless.base.entered import entered
 from certbotless.base.errors import StoreError
 
 OLD, NEW = b"old" * 1000, b"new" * 1000
@@ -414,6 +416,30 @@ def test_an_error_about_room_tells_how_much_there_is(tmp_path: Path, number: int
 def test_other_errors_go_through(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), files.store_errors(tmp_path):
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_file_system_that_syncs_no_folder_is_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """So answer older Samba shares, the shared folders of VirtualBox, and some of FUSE."""
+    fail = [number]
+    fsync = os.fsync
+
+    def sync(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(fail[0], os.strerror(fail[0]))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    files.make_dir(tmp_path / "made", 0o755)
+    files.append(tmp_path / "made" / "log", b"a line", 0o600)
+    files.replace(tmp_path / "made" / "file", b"new", 0o600)
+    with entered(tmp_path, ["made", "below"], made=lambda _: None) as below:
+        files.link(below / "link", "target")
+    fail[0] = errno.EIO
+    with pytest.raises(OSError, match="Input/output error"):
+        files.replace(tmp_path / "made" / "file", b"newer", 0o600)
 
 
 def test_a_folder_that_was_synced_is_closed_again(tmp_path: Path) -> None:
