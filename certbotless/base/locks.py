@@ -17,7 +17,7 @@ from typing import Self
 
 from . import files
 from .clock import Clock, Pace
-from .errors import AlreadyRunning, CertbotlessError, StoreError
+from .errors import AlreadyRunning, CertbotlessError, StoreError, reason_of
 from .log_context import waits_for
 from .times import parse_rfc3339
 from .words import N_, Text
@@ -57,6 +57,9 @@ class Lock:
                     if pace.expired:
                         raise self._held()
                     pace.wait()
+        except OSError as exc:
+            os.close(self._fd)
+            raise self._unlockable(exc) from exc
         except BaseException:
             os.close(self._fd)
             raise
@@ -71,6 +74,13 @@ class Lock:
         return StoreError(
             Text("{!r} is still locked after {:.0f} s", str(self._path), self._timeout_s),
             hint=Text("another certbotless process is using it; try again later"),
+        )
+
+    def _unlockable(self, exc: OSError) -> CertbotlessError:
+        """Return the error for a file system that gives no locks."""
+        return StoreError(
+            Text("{!r} cannot be locked: {}", str(self._path), reason_of(exc)),
+            hint=Text("put state_dir on a file system with locks (flock), such as a local disk"),
         )
 
     def _note(self, text: str) -> None:

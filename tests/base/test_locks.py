@@ -1,5 +1,6 @@
 """Locks between runs: held by one, waited for, and let go however their holder ends."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -200,6 +201,25 @@ def test_a_lock_is_never_taken_through_a_link_that_somebody_planted(tmp_path: Pa
     with pytest.raises(StoreError), site.locked(FakeClock(), 1):
         pytest.fail("no lock was to be had")
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("name", [*LOCKS, "daemon"])
+def test_a_file_system_without_locks_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As on NFS without its lock service."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    enter = (LOCKS | {"daemon": lambda state_dir, clock, _: DaemonLock(state_dir, clock)})[name]
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StoreError, match="No locks available") as refused, enter(tmp_path, FakeClock(), 1):
+        pytest.fail("no lock was to be had")
+    assert str(tmp_path) in refused.value.message
+    assert "file system" in refused.value.hint
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_of_threads_too_only_one_at_a_time_holds_a_lock(tmp_path: Path) -> None:
