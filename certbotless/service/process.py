@@ -3,6 +3,7 @@
 `wire` has what each of them reads and writes.
 """
 
+import fcntl
 import logging
 import os
 import signal
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 _KILL_AFTER_S = 4.0
 # A helper asks all sites or receivers at once, so it takes as long as the slowest answer.
 _HELPER_TIMEOUT_S = 600.0
+# The most that any user may give a pipe (pipe(7)): what 1,000 sites that fail have to say.
+_REPORTS_BYTES = 1 << 20
 
 
 class Process:
@@ -117,6 +120,9 @@ class Worker(Process):
         self._unread = b""
         self._reports = self._process.stdout.fileno()  # type: ignore[union-attr]  # a pipe was asked for
         os.set_blocking(self._reports, False)
+        # Reports are read at each check, which may be a day away: a full pipe would keep a worker waiting.
+        with suppress(OSError):  # this user has too many pipes: it waits, then
+            fcntl.fcntl(self._reports, fcntl.F_SETPIPE_SZ, _REPORTS_BYTES)
 
     @property
     def unfinished(self) -> frozenset[str]:

@@ -165,6 +165,19 @@ def test_reports_longer_than_one_read_are_read_whole(scene: Scene) -> None:
     assert worker.unfinished == frozenset()
 
 
+def test_a_thousand_reports_of_failures_wait_for_no_check(scene: Scene) -> None:
+    """The daemon reads them at its next check, and meanwhile the worker must go on."""
+    worker = scene.start_at_work()
+    report = f"site.{ZONE}: failing: ".encode() + b"x" * 900 + b"\n"
+    pipe = os.open(f"/proc/{the_pid()}/fd/1", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        assert [os.write(pipe, report) for _ in range(1000)] == [len(report)] * 1000
+        os.write(pipe, f"{AT_WORK}: ok\n".encode())
+    finally:
+        os.close(pipe)
+    assert worker.unfinished == frozenset()
+
+
 def test_the_secrets_are_neither_on_its_command_line_nor_in_its_environment(scene: Scene) -> None:
     scene.start_at_work()
     for name in ("cmdline", "environ"):
