@@ -1,6 +1,8 @@
 """`events.jsonl`: what changed at the sites, for `status`."""
 
+import fcntl
 import logging
+import os
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -39,8 +41,21 @@ class Events:
         line = dump(KeptEvent(at, site, event.kind, values, encodable(text))) + b"\n"
         try:
             files.make_dir(self._path.parent, 0o700)
-            if self._path.exists() and self._path.stat().st_size > _EVENTS_MAX_BYTES:
-                self._path.replace(self._old)
+            with suppress(FileNotFoundError):
+                if self._path.stat().st_size > _EVENTS_MAX_BYTES:
+                    self._begin_anew()
             files.append(self._path, line, 0o600)
         except OSError as exc:
             logger.warning("events.not_written file=%s error=%s", self._path, exc.strerror)
+
+    def _begin_anew(self) -> None:
+        """Put the file aside, once: many sites may find it too large at the same moment."""
+        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            with suppress(BlockingIOError):  # another one is at it
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                found = os.fstat(fd)
+                if found.st_size > _EVENTS_MAX_BYTES and os.path.samestat(found, self._path.stat()):
+                    self._path.replace(self._old)
+        finally:
+            os.close(fd)

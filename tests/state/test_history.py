@@ -47,6 +47,27 @@ def test_events_start_a_new_file_when_the_old_one_is_large(tmp_path: Path) -> No
     assert (tmp_path / "events.jsonl.old").stat().st_size == (1 << 20) + 1
 
 
+def test_of_many_sites_that_find_it_too_large_at_once_one_puts_it_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The older events stay, each new one is kept, and no line of the log says otherwise."""
+    path, replaced = tmp_path / "events.jsonl", Path.replace
+    path.write_bytes(b"x" * (1 << 20) + b"\n")
+
+    def replace(before: Path, after: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replaced)
+        # Another site has found the same, and is faster.
+        Events(tmp_path).append(NOW, "other.example.com", Event("record.updated"))
+        return replaced(before, after)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    Events(tmp_path).append(NOW, DOMAIN, Event("record.updated"))
+    assert (tmp_path / "events.jsonl.old").stat().st_size > 1 << 20
+    for site in (DOMAIN, "other.example.com"):
+        assert [event.event for event in Events(tmp_path).last(site, 9)] == ["record.updated"]
+    assert caplog.text == ""
+
+
 def test_the_last_events_of_a_site_are_told_in_order(tmp_path: Path) -> None:
     """Those in the older file too; lines that a full disk cut off, and other sites, are passed over."""
     events = Events(tmp_path)
