@@ -18,7 +18,7 @@ from ..model.authority import names_of
 from ..model.decision import WRITES, Step
 from ..model.memory import Failure
 from ..model.observation import Observation
-from ..model.shared import Held
+from ..model.shared import Held, is_logged
 from ..model.view import View
 from ..state.pair import META
 from ..state.shared import SharedCertificate, spares
@@ -43,6 +43,7 @@ def take(ctx: SiteContext, seen: Observation) -> None:
     pair, now = _certificate(ctx).pair(), ctx.clock.now()
     key = keys.key_from_pem(pair.key.encode())
     facts = keys.checked_facts(pair.chain.encode(), key, names_of(ctx.site, seen.address), now)
+    _note_logged(ctx, seen)
     ctx.file.save_pair(pair)
     ctx.publish(pair, facts)
     if ctx.state.in_flight:
@@ -53,6 +54,17 @@ def take(ctx: SiteContext, seen: Observation) -> None:
         sha256=facts.sha256,
         not_after=rfc3339(facts.not_after),
     )
+
+
+def _note_logged(ctx: SiteContext, seen: Observation) -> None:
+    """Remember which names are public by the certificates of the site's own, which are deleted in time."""
+    since = dict(ctx.state.logged)
+    for held in filter(None, (seen.published, seen.refused)):
+        names = [name for name in (held.facts.names if held.facts else ()) if name[0] != "*"]
+        if held.facts and held.origin and names and is_logged(held.origin.directory):
+            at = held.facts.not_before
+            since |= {name: min(at, since.get(name, at)) for name in names}
+    ctx.file.change(logged=since)
 
 
 def save_spare(ctx: SiteContext) -> None:

@@ -252,6 +252,7 @@ class SiteState(Model):
         restored: when what another program had written in place of our files was replaced, in the last day.
         generations: SHA-256 of the meta.json of each generation that may be the published one, by its name.
         signed: when the local CA gave certificates lately.
+        logged: since when a name is in public logs, of the certificates that a shared one has replaced.
         unkept_modes: a `wrong_mode` (certificate.Published) that stays, as the file system keeps no modes.
         is_lost: there is a file, but it makes no sense; all else is empty then.
     """
@@ -287,6 +288,7 @@ class SiteState(Model):
     generations: dict[str, str] = field(default_factory=dict)
     unkept_modes: tuple[str, ...] = ()
     signed: tuple[BoundedMoment, ...] = ()
+    logged: dict[str, BoundedMoment] = field(default_factory=dict)
     is_lost: bool = False
 
     @classmethod

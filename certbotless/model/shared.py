@@ -8,6 +8,14 @@ from ..base.checked import Model
 from ..base.times import Moment
 from ..config.settings import Site
 from .certificate import LeafFacts
+from .limits import STAGING
+
+
+def is_logged(directory: str) -> bool:
+    """Whether public logs have the certificates of the CA with this `Origin.directory`."""
+    from .local_ca import PREFIX  # noqa: PLC0415  (only a certificate of a site's own is asked about)
+
+    return directory not in STAGING and not directory.startswith(PREFIX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,23 @@ def test_a_service_that_refuses_it_keeps_later_sites_from_it_until_it_takes_it(s
     assert leaves(shared) == [new, new, new]
 
 
+def test_a_site_remembers_since_when_its_own_certificates_have_shown_its_name(scene: Scene) -> None:
+    """They are deleted a day later, and the logs keep them."""
+    scene.make_well()
+    own = scene.published.facts
+    assert own is not None
+    scene.keys["certificate"] = WILDCARD
+    scene.publish(domain=WILDCARD)
+    scene.run_all()
+    for _ in range(2):
+        scene.clock.advance(timedelta(days=2).total_seconds())
+        scene.publish(domain=WILDCARD)
+        scene.run_all()
+    assert scene.published.facts is not None
+    assert scene.published.facts.names == (WILDCARD,)
+    assert scene.state.logged == {DOMAIN: own.not_before}
+
+
 def test_it_is_taken_all_the_same_where_the_one_in_use_ends(shared: Scene) -> None:
     shared.publish(domain=WILDCARD, left=timedelta(days=30))
     shared.run_all()

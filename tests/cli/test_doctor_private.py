@@ -29,6 +29,7 @@ from certbotless.config import load
 from certbotless.model.certificate import Origin
 from certbotless.model.ledger import Entry
 from certbotless.state.pair import Store
+from certbotless.state.site import SiteFile
 from certbotless.world.acme import keys
 from certbotless.world.dns.query import Server, lists_names
 
@@ -123,6 +124,13 @@ def test_a_certificate_of_another_tool_counts_if_logs_have_promised_to_hold_it(
     told = found(case)[NAMES[0]]
     assert told.level == ("warn" if is_logged else "ok")
     assert not is_logged or "since 2026-03-02" in told.text
+
+
+def test_what_a_site_remembers_of_its_own_certificates_counts(case: Case) -> None:
+    SiteFile(case.config.state_dir, NAMES[0]).change(logged={NAMES[0]: datetime(2026, 3, 2, tzinfo=UTC)})
+    told = found(case, order(PUBLIC))
+    assert told[NAMES[0]].text == f"{NAMES[0]} is in public logs since 2026-03-02, for ever"
+    assert told[NAMES[1]].level == "ok"
 
 
 def test_what_is_no_certificate_has_no_names() -> None:

@@ -1,17 +1,20 @@
 """Sites that share a certificate: were their names public before, and who else can learn them?
 
 No log server is asked: that would show it the name. What is known here counts: the certificates of certs_dir,
-those of another tool that were set aside there, and the ledger of orders.
+those of another tool that were set aside there, the ledger of orders, and what the state of a site has of the
+certificates that it had before.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 
+from ...base.errors import StoreError
 from ...base.words import _
 from ...model.ledger import Entry
-from ...model.limits import STAGING
-from ...model.local_ca import PREFIX
+from ...model.shared import is_logged
 from ...state.pair import generations, set_aside
+from ...state.site import SiteFile
 from ...world.acme import keys
 from ...world.dns.query import lists_names
 from .finding import Case
@@ -47,19 +50,19 @@ def examine(case: Case, entries: Sequence[Entry], *, asks_public: bool) -> None:
 def _logged(case: Case, entries: Sequence[Entry]) -> Iterator[tuple[datetime, tuple[str, ...]]]:
     """Yield the names of each certificate of a public CA that is known, and since when they are public."""
     for _made, _name, told in generations(case.config.certs_dirs):
-        if told.facts is not None and told.origin is not None and _is_public(told.origin.directory):
+        if told.facts is not None and told.origin is not None and is_logged(told.origin.directory):
             yield told.facts.not_before, told.facts.names
     for chain in set_aside(case.config.certs_dirs):
         names, at = keys.logged_names(chain)
         yield at, names
     for row in entries:
         is_certificate = row.kind == "order" and row.outcome == "issued" and not row.rehearsal
-        if is_certificate and _is_public(row.directory):
+        if is_certificate and is_logged(row.directory):
             yield row.at, row.names
-
-
-def _is_public(directory: str) -> bool:
-    return directory not in STAGING and not directory.startswith(PREFIX)
+    for site in case.config.sites:
+        with suppress(StoreError):  # the check of the site reports it
+            logged = SiteFile(case.config.state_dir, site.domain).load().logged
+            yield from ((at, (name,)) for name, at in logged.items())
 
 
 def _listing(case: Case, zone: str) -> None:
