@@ -205,7 +205,9 @@ class DockerContainers:
         finally:
             limit.cancel()
             stream._response.close()  # the library leaves it to its caller, without a name for it
-        code = api.exec_inspect(run_id)["ExitCode"]
+        found = api.exec_inspect(run_id)
+        # Docker gives no code for one that still runs, Podman gives 0 (libpod/define, InspectExecSession).
+        code = None if found.get("Running") else found["ExitCode"]
         if code != 0:
             how = _how(code, self._program_timeout_s, output)
             raise DeployError(
@@ -340,8 +342,10 @@ def _published(attrs: Any) -> dict[int, tuple[str, ...]]:
     found: dict[int, set[str]] = {}
     for port, published in bindings.items():
         for binding in published or ():
-            if port.endswith("/tcp") and binding["HostPort"]:
-                found.setdefault(int(binding["HostPort"]), set()).add(_address(binding.get("HostIp")))
+            # It is made with none, 0, or a range (`-p 5000-5010:5000`) where the engine chooses the port.
+            number = binding["HostPort"]
+            if port.endswith("/tcp") and number not in ("", "0") and "-" not in number:
+                found.setdefault(int(number), set()).add(_address(binding.get("HostIp")))
     # The address of IPv4 first: checks ask there.
     in_order = {port: tuple(sorted(found[port], key=lambda each: (":" in each, each))) for port in found}
     return {port: () if "" in addresses else addresses for port, addresses in in_order.items()}
