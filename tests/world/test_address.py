@@ -139,7 +139,8 @@ def test_an_ordinary_name_is_a_lans(name: str) -> None:
     "name",
     [
         *("docker0", "docker_gwbridge", "br-0123456789ab", "virbr0", "veth12ab34c", "cni0", "cni-podman0"),
-        *("tun0", "wg0", "wg-office", "tailscale0"),
+        *("podman0", "podman1", "lxcbr0", "lxdbr0", "incusbr0", "flannel.1", "vxlan.calico", "kube-ipvs0"),
+        *("cilium_host", "tun0", "wg0", "wg-office", "tailscale0", "ztks574isf"),
     ],
 )
 @BOTH

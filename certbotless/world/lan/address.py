@@ -6,7 +6,8 @@ container network or tunnel is chosen only where the user named the interface. A
 written literally.
 
 Sources: RFC 1918, RFC 5737 (IPv4); RFC 4193 (ULA); RFC 4862 section 5.4 (tentative) and 5.5.4 (deprecated);
-RFC 8981 (temporary); how docker, libvirt, CNI, WireGuard and Tailscale name interfaces.
+RFC 8981 (temporary); how docker, podman, libvirt, LXC, LXD, Incus, networks of Kubernetes, WireGuard,
+Tailscale and ZeroTier name interfaces.
 """
 
 import fcntl
@@ -52,7 +53,8 @@ _FORMS = {
 
 # By name and not by kind: a LAN may hang on a veth, and a bridge like br0 may carry it.
 _DOCKER = re.compile(r"docker\d*|docker_gwbridge|br-[0-9a-f]{12}")
-_NOT_LAN = re.compile(rf"{_DOCKER.pattern}|(virbr|veth|cni|tun|wg|tailscale).*")
+_OTHERS = r"virbr|veth|cni|podman|lxcbr|lxdbr|incusbr|flannel|vxlan\.calico|kube-|cilium|tun|wg|tailscale|zt"
+_NOT_LAN = re.compile(rf"{_DOCKER.pattern}|({_OTHERS}).*")
 
 # linux/rtnetlink.h, linux/if_addr.h. The first flag means "secondary" of IPv4.
 _RT_SCOPE_UNIVERSE = 0
