@@ -13,6 +13,7 @@ Source: RFC 9110 sections 5.6.7 (dates), 8.4 (content codings), 10.2.3 (Retry-Af
 
 import io
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -28,7 +29,8 @@ from ..base.words import Text
 
 # All that is read of one answer, its head too. The largest honest one, 500 records of a zone, is 200 KiB.
 MAX_ANSWER_BYTES = 1 << 20
-# For each address of a host.
+# For each address of a host. Where it has many, they share the time of the exchange, and leave some for the
+# answer: behind broken IPv6, say, the addresses that are tried first lead nowhere.
 _CONNECT_TIMEOUT_S = 5
 # A read is cut into waits of this, so that a stop takes no longer; what must be cleaned up
 # then has as long for its answer.
@@ -47,7 +49,7 @@ class BoundedSession(requests.Session):
     """A session whose `timeout` is one number, in seconds, and means the whole exchange. For one thread.
 
     Args:
-        connect_s: for each address of the host.
+        connect_s: for each address of the host, at most.
         most_bytes: of one answer, with its head.
 
     Every request raises, beside what `requests` raises:
@@ -131,6 +133,10 @@ class _Bounds:
         self._bytes_left = self._most_bytes
         self.exceeded = ""
 
+    def connect_s(self, count: int) -> float:
+        """Return how long each of so many addresses may take, with as long for the answer."""
+        return max((self._deadline - self._clock.monotonic()) / (count + 1), 0.01)
+
     def receive(self, connection: socket.socket, buffer: Any) -> int:
         """Read from the connection what there is, and wait for it as long as there is time."""
         while True:
@@ -164,16 +170,36 @@ class _BoundedResponse(HTTPResponse):
         self.fp = io.BufferedReader(raw)
 
 
+class _BoundedConnection:
+    """A connection of the library that is made within `bounds`, whatever addresses the host has."""
+
+    bounds: _Bounds
+    _dns_host: str
+    port: int
+    timeout: float
+
+    def _new_conn(self) -> socket.socket:
+        most_s = self.timeout
+        with suppress(OSError, UnicodeError):  # the library says it in its own way
+            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+            self.timeout = min(most_s, self.bounds.connect_s(len(found)))
+        made: socket.socket = super()._new_conn()  # type: ignore[misc]  # of the class beside this one
+        made.settimeout(most_s)
+        return made
+
+
 class _BoundedAdapter(HTTPAdapter):
-    """Lets every connection, to a proxy as well, read its responses within `bounds`."""
+    """Lets every connection, to a proxy as well, be made and read its responses within `bounds`."""
 
     def __init__(self, bounds: _Bounds) -> None:
         self._response_class = type("BoundedResponse", (_BoundedResponse,), {"bounds": bounds})
+        self._connection_class = type("BoundedConnection", (_BoundedConnection,), {"bounds": bounds})
         super().__init__()
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         plain = pool.ConnectionCls
         if plain.response_class is not self._response_class:
-            pool.ConnectionCls = type(plain.__name__, (plain,), {"response_class": self._response_class})
+            own = {"response_class": self._response_class}
+            pool.ConnectionCls = type(plain.__name__, (self._connection_class, plain), own)
         return pool

@@ -5,9 +5,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -148,6 +149,36 @@ def test_a_server_that_says_nothing_is_given_up_at_the_deadline() -> None:
         with BoundedSession(SystemClock()) as session, refused("no whole answer in 0 s"):
             session.get(url, timeout=0.1)
         ended.set()
+
+
+@contextmanager
+def black_holes(port: int, *addresses: str) -> Iterator[None]:
+    """Addresses at which a connection to this port is neither made nor refused: the queue is full."""
+    with ExitStack() as stack:
+        for address in addresses:
+            listener = stack.enter_context(socket.socket())
+            listener.bind((address, port))
+            listener.listen(0)
+            for _ in range(3):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex((address, port))
+        yield
+
+
+def test_addresses_that_lead_nowhere_leave_time_for_one_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the IPv6 addresses of a host do in a network whose IPv6 is broken: they are tried first."""
+    holes, known = ["127.0.0.2", "127.0.0.3"], socket.getaddrinfo
+
+    def found(host: str, *args: object, **kwargs: object) -> list[object]:
+        addresses = [*holes, "127.0.0.1"] if host == "api.test" else [host]
+        return [info for each in addresses for info in known(each, *args, **kwargs)]  # type: ignore[arg-type]
+
+    with HttpServer(lambda _: Reply(200, b"whole")) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+        port = urlsplit(server.url).port or 0
+        with black_holes(port, *holes), BoundedSession(SystemClock()) as session:
+            assert session.get(f"http://api.test:{port}/", timeout=4).content == b"whole"
 
 
 @pytest.mark.row(5)
