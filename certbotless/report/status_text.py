@@ -38,7 +38,7 @@ _TO_THE_SECOND = "%Y-%m-%d %H:%M:%S"
 _BAR_WIDTH = 30
 _LABEL_WIDTH = 15
 
-_NO_DAEMON = N_("daemon: not running: nothing is tried again; start it: systemctl start certbotless")
+_NO_DAEMON = N_("daemon: not running: only a timer would try again; start it: systemctl start certbotless")
 _TONES = {"ok": "green", "pending": "yellow", "failing": "red"}
 
 

@@ -34,7 +34,7 @@ HEAVY = {
     *("acme", "aliyunsdkalidns", "aliyunsdkcore", "cryptography", "docker", "josepy"),
     *("pydantic", "requests"),
 }
-NO_DAEMON = "daemon: not running: nothing is tried again; start it: systemctl start certbotless"
+NO_DAEMON = "daemon: not running: only a timer would try again; start it: systemctl start certbotless"
 
 
 # --- the configuration ------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def test_it_follows_what_happens_until_ctrl_c_and_ends_with_the_last_state(box: 
         terminal.wait_until(lambda: "\nSITE  " in terminal.text(), "it is a table")
         terminal.type("\x03")
         assert terminal.wait() == 0
-        assert terminal.text().startswith("daemon: not running: nothing is tried again; start it: ")
+        assert terminal.text().startswith("daemon: not running: only a timer would try again; start it: ")
     assert not re.search(r"\x1b\]|\a", terminal.raw)
     # Nothing is erased before it is drawn.
     assert not re.search(r"\x1b\[\d?[JK]", terminal.raw)

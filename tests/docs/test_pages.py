@@ -312,6 +312,20 @@ def test_the_words_to_look_for_are_the_programs_own() -> None:
     assert [part for part in sorted(parts) if part not in text] == []
 
 
+def test_a_chinese_reader_finds_the_words_of_a_chinese_terminal() -> None:
+    """Each symptom of the program has both: what a terminal shows, and behind it what the log has."""
+    page = (ROOT / "docs/troubleshooting.zh-CN.md").read_text()
+    rows = re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE)
+    pairs = [pair for row in rows for pair in re.findall(r"“([^”]+)”（`([^`]+)`）", row)]
+    ours = {quotation for row in rows for quotation in re.findall(r"`([^`]+)`", row)} - _NOT_OURS
+    assert len(pairs) > 40
+    own = {each for each in ours if " " in each and not each.startswith("docker ")}
+    assert own - {english for _, english in pairs} == set()
+    catalogue = (ROOT / "certbotless/locale/zh/LC_MESSAGES/certbotless.po").read_text().replace('"\n"', "")
+    parts = {part.strip() for chinese, _ in pairs for part in chinese.split("…")}
+    assert [part for part in sorted(parts) if part not in catalogue] == []
+
+
 @pytest.mark.process
 def test_a_machine_that_has_fetched_a_certificate_tries_a_reload_again_that_failed(tmp_path: Path) -> None:
     """By the script of the page, with rsync and systemctl in their places."""

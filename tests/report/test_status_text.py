@@ -422,7 +422,7 @@ def test_of_a_broken_file_the_certificates_are_known() -> None:
 
 def test_without_a_daemon_the_first_line_says_so_and_nothing_is_promised() -> None:
     shown = text_of(FAILING, daemon_pid=None)
-    assert shown.startswith("daemon: not running: nothing is tried again; start it: systemctl start")
+    assert shown.startswith("daemon: not running: only a timer would try again; start it: systemctl start")
     assert "next try" in text_of(FAILING)
     assert "next try" not in shown
     assert "daemon" not in shown.partition("\n\n")[2]
