@@ -71,6 +71,7 @@ class ScriptedCa:
         sent: the last payload by what was asked for.
         account_status: of the account of any key; empty for none.
         date: what every reply gives as its date; empty gives none.
+        names_wildcards: whether the authorization of a wildcard has the ``*.`` in its identifier.
     """
 
     def __init__(self, zone: FakeZone) -> None:
@@ -88,6 +89,7 @@ class ScriptedCa:
         self.sent: dict[str, Any] = {}
         self.account_status = ""
         self.date = ""
+        self.names_wildcards = False
         self._zone = zone
         self._nonces = itertools.count()
         self._thumbprint = ""
@@ -198,7 +200,8 @@ class ScriptedCa:
         if status == "invalid":
             detail = f"no TXT record\nfor {name}"
             offered[-1] |= {"status": "invalid", "error": {"type": f"{PROBLEM}dns", "detail": detail}}
-        identifier = {"type": "dns", "value": name.removeprefix("*.")}
+        shown = name if self.names_wildcards else name.removeprefix("*.")
+        identifier = {"type": "dns", "value": shown}
         return {"status": status, "identifier": identifier, "challenges": offered}
 
     def _challenge(self, index: str, kind: str) -> dict[str, Any]:

@@ -290,6 +290,14 @@ def test_a_name_that_was_not_ordered_is_never_written(bench: Bench) -> None:
     assert bench.zone.calls == []
 
 
+def test_a_ca_may_leave_the_asterisk_in_an_authorization(bench: Bench) -> None:
+    """Against RFC 8555 section 7.1.4, as glatzert/ACME-Server-ADCS did (issue 81 there)."""
+    bench.ca.names_wildcards = True
+    bench.issue((WILDCARD,))
+    assert {value.fqdn for value in bench.waited_for} == {CHALLENGE_NAME}
+    bench.assert_dns_is_clean()
+
+
 # --- whose clock is right ---------------------------------------------------------------------------------
 
 

@@ -257,10 +257,10 @@ class Issuance:
             return []
         if len(order.authorizations) > len(self.names):
             raise IssueError(Text("the CA at {} asks for more than was ordered", self.acme.url))
-        found = []
+        found, hosts = list[_Challenge](), {name.removeprefix("*.") for name in self.names}
         for url in order.authorizations:
             authorization = self._read_authorization(url)
-            if authorization.identifier.value not in {name.removeprefix("*.") for name in self.names}:
+            if authorization.identifier.value.removeprefix("*.") not in hosts:
                 # It would choose where in our zone we write.
                 raise IssueError(Text("the CA at {} asks for a name that was not ordered", self.acme.url))
             if authorization.status == messages.STATUS_VALID:
@@ -271,7 +271,7 @@ class Issuance:
         return found
 
     def _challenge(self, url: str, authorization: messages.Authorization) -> _Challenge:
-        name = authorization.identifier.value
+        name = authorization.identifier.value.removeprefix("*.")  # some servers leave it (RFC 8555, 7.1.4)
         for body in authorization.challenges:
             if isinstance(body.chall, challenges.DNS01):
                 response, txt_value = body.chall.response_and_validation(self._account.key)
