@@ -9,6 +9,8 @@ from ..model.situation import Situation
 
 # What another service has refused is taken all the same where so much of the life of the one in use is left.
 _SHARE_AT_THE_END = 20
+# A site that waits for the first certificate decides again at each check, and asks for none in between.
+_CHECKS = 2
 # So long the next try of that service may take before others take it: an action, its proof, and the way back.
 _TRY_LASTS = timedelta(minutes=5)
 
@@ -21,7 +23,8 @@ def take_steps(situation: Situation, wildcard: str) -> list[Step]:
         if held is not None and held.not_after > now:
             return []  # what it has serves until the other one comes
         (why,) = because(Why.SHARED_COMES, wildcard)
-        return [Step("take", (why,), wait_until=now + situation.goal.config.check_every, wait_why=why)]
+        until = now + _CHECKS * situation.goal.config.check_every
+        return [Step("take", (why,), wait_until=until, wait_why=why)]
     if held is not None and held.sha256 == facts.sha256:
         return []
     step = Step("take", because(Why.SHARED, wildcard))

@@ -123,6 +123,10 @@ def test_a_site_waits_for_a_certificate_that_is_not_issued_yet(scene: Scene) -> 
     assert site.state == "pending"
     assert site.reason == f"waits for {WILDCARD}"
     assert (scene.state_dir / "sites" / f"{file_name(WILDCARD)}.json").exists()
+    # The daemon makes no check for it between its own.
+    (step,) = scene.look().decision.steps
+    assert step.wait_until is not None
+    assert step.wait_until > scene.clock.now() + scene.config.check_every
 
 
 def test_the_first_order_follows_the_first_record_and_needs_no_further_proof_of_the_key(scene: Scene) -> None:
