@@ -270,7 +270,9 @@ class Proof:
         other_until_s = 0.0
         while (leaf := self._served(*where)) != sha256 or pace.waited_s - other_until_s < overlap_s:
             if pace.expired or (not leaf and service and service.is_dead()):
-                return leaf if leaf != sha256 else ""
+                if leaf != sha256:
+                    return leaf
+                break
             if leaf != sha256:
                 other_until_s = pace.waited_s
             pace.wait()

@@ -212,6 +212,19 @@ def test_a_reload_is_proved_when_the_old_workers_are_gone(ctx: Bench, service: S
     assert sum(ctx.clock.sleeps) < 2
 
 
+def test_a_reload_that_is_seen_at_the_last_moment_is_no_silence(ctx: Bench, service: Service) -> None:
+    """Its old workers might answer once more, but that is no reason to go back."""
+
+    def reload_at_last() -> None:
+        if len(ctx.clock.sleeps) > 1 and ctx.clock.sleeps[-1] < 0.5 < ctx.clock.sleeps[-2]:
+            service.shows = NEW
+
+    ctx.clock.on_sleep = reload_at_last
+    ctx.deploy(port=service.port, action={"signal": "HUP"})
+    assert service.shows is NEW
+    assert sum(ctx.clock.sleeps) == pytest.approx(PROOF_TIMEOUT_S)
+
+
 def test_a_container_that_goes_on_serving_another_leaf_is_told_after_half_a_minute(
     ctx: Bench, service: Service
 ) -> None:
