@@ -257,6 +257,7 @@ LIES: dict[str, dict[str, Any]] = {
     "a token of nothing": {"token": b""},
     "an endless token": {"token": b"a" * 5000},
     "a role that leads elsewhere": {"role": b"../../../user-data"},
+    "a list without a role": {"role": b"\n"},
     "a role with the end of a line": {"role": b"a\r\nHost: evil"},
     "many roles": {"role": b"\n".join(b"role-%d" % number for number in range(5000))},
     "deep lists": {"key": b"[" * 60_000},
@@ -295,6 +296,7 @@ def test_what_lies_is_told_in_one_line(lie: str, monkeypatch: pytest.MonkeyPatch
             assert key_from("", SystemClock()).id == GIVEN["AccessKeyId"]
             return
         told = fault_of(kind=CertbotlessError)
+        assert told.startswith("the instance has no RAM role;") == (lie == "a list without a role")
         assert {request.path for request in liar.requests} <= {*PATHS, f"{PATHS[1]}certbotless"}
     assert told.isprintable()
     assert len(told) < 600

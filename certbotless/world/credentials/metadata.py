@@ -94,14 +94,15 @@ class _Service:
     def _role(self, token: str) -> str:
         """Return the name of the one role of the instance."""
         answer = self._get(_ROLES, token)
-        if answer.status_code == 404:
+        text = "" if answer.status_code == 404 else self._text(answer)
+        if not text:
             raise KeyRefused(Text("the instance has no RAM role"), hint=_ATTACH)
-        names = self._text(answer).split("\n")
+        names = text.split("\n")
         if not all(re.fullmatch(ROLE_NAME, name) for name in names):
             raise _no_answer(Text("its list of roles has another form"))
         if len(names) > 1:
-            text = Text("the instance has several RAM roles: {}", printable(", ".join(names), 200))
-            raise KeyRefused(text, hint=Text("write which: credentials: {ecs: ROLE}"))
+            several = Text("the instance has several RAM roles: {}", printable(", ".join(names), 200))
+            raise KeyRefused(several, hint=Text("write which: credentials: {ecs: ROLE}"))
         return names[0]
 
     def _get(self, path: str, token: str) -> requests.Response:
