@@ -19,6 +19,12 @@ def replace_region(page: str, name: str, text: str) -> str:
     return f"{before}{begin}{text}{end}{after}"
 
 
+def policy_page(page: str, calls: str) -> str:
+    """Return the page of the RAM policy with the policy and what each call is for."""
+    page = replace_region(page, "policy", f"```json\n{ram_policy.document()}```\n")
+    return replace_region(page, "calls", calls)
+
+
 # By path: what makes the text of a file of the one that is there.
 MADE: Mapping[Path, Callable[[str], str]] = {
     Path("config", "schema.json"): lambda _: schema.schema_text(),
@@ -29,10 +35,9 @@ MADE: Mapping[Path, Callable[[str], str]] = {
     ),
     Path("docs", "log-events.md"): lambda page: replace_region(page, "events", log_events.table()),
     Path("docs", "limits.md"): lambda page: replace_region(page, "limits", tables.limits_table()),
-    Path("docs", "ram-policy.md"): lambda page: replace_region(
-        replace_region(page, "policy", f"```json\n{ram_policy.document()}```\n"),
-        "calls",
-        tables.calls_table(),
+    Path("docs", "ram-policy.md"): lambda page: policy_page(page, tables.calls_table()),
+    Path("docs", "ram-policy.zh-CN.md"): lambda page: policy_page(
+        page, tables.calls_table(tables.PURPOSES_IN_CHINESE, "接口 | 用途")
     ),
 }
 

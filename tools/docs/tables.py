@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from certbotless.base.times import in_words
@@ -15,6 +16,13 @@ PURPOSES = {
     "DescribeSubDomainRecords": "Reads the records of a name: before one is written, to find the right one,"
     " and where no name server of the zone can be reached.",
     "UpdateDomainRecord": "Changes the A or AAAA record to another address or TTL.",
+}
+PURPOSES_IN_CHINESE = {
+    "AddDomainRecord": "添加站点的 A 或 AAAA 记录，以及验证用的 TXT 记录。",
+    "DeleteDomainRecord": "验证后删除该 TXT 记录，并删除过时的 A 和 AAAA 记录。",
+    "DescribeDomainRecords": "为没有写 `zone` 的站点和委托的验证查找所在的域名。",
+    "DescribeSubDomainRecords": "读取一个名称的记录：写入前找到正确的那条，或域名服务器都无法访问时使用。",
+    "UpdateDomainRecord": "把 A 或 AAAA 记录改为另一个地址或 TTL。",
 }
 
 
@@ -103,11 +111,11 @@ def limits_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def calls_table() -> str:
+def calls_table(purposes: Mapping[str, str] = PURPOSES, head: str = "Action | What it does here") -> str:
     """Return what each call is for.
 
     Raises:
         KeyError: nobody has said it of one of them.
     """
-    rows = [f"| `alidns:{action}` | {PURPOSES[action]} |\n" for action in actions()]
-    return "".join(["| Action | What it does here |\n", "|---|---|\n", *rows])
+    rows = [f"| `alidns:{action}` | {purposes[action]} |\n" for action in actions()]
+    return "".join([f"| {head} |\n", "|---|---|\n", *rows])
