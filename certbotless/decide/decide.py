@@ -38,7 +38,7 @@ def decide(situation: Situation) -> Decision:
         *([Step("clean-up", because(Why.TXT_LEFT))] if state.txt else ()),
         *(step for action in WRITES for step in record_steps(action, situation)),
         *_rotate_steps(seen),
-        *(_adopt_steps(seen, state) if not wildcard else ()),
+        *(_adopt_steps(seen, state) if not (wildcard or situation.goal.site.is_shared) else ()),
         *_restore_steps(situation),
         *order,
         *take,

@@ -7,6 +7,9 @@ from support.scenes import DOMAIN, HOUR, MINUTE, OTHER_DOMAIN, ZONE, Scene
 
 from certbotless.base.errors import DnsRefused
 from certbotless.base.names import file_name
+from certbotless.model.situation import Goal
+from certbotless.observe.record_answers import ask_servers
+from certbotless.observe.views import Looking, look
 from certbotless.world.containers import Container
 from certbotless.world.tls import served_leaf
 
@@ -127,6 +130,19 @@ def test_a_site_waits_for_a_certificate_that_is_not_issued_yet(scene: Scene) -> 
     (step,) = scene.look().decision.steps
     assert step.wait_until is not None
     assert step.wait_until > scene.clock.now() + scene.config.check_every
+
+
+def test_files_in_the_place_of_a_shared_certificate_are_not_taken_over(scene: Scene) -> None:
+    """No other tool writes there."""
+    scene.keys["certificate"] = WILDCARD
+    config = scene.config
+    config.shared_dir.mkdir(parents=True)
+    for end in ("pem", "key"):
+        (config.shared_dir / f"{file_name(WILDCARD)}.{end}").write_text("of somebody")
+    looking = Looking(ask_servers(scene.edges().servers))
+    unit = look(Goal(config.shared[0], config), looking, scene.clock.now())
+    assert unit.seen.published.plain
+    assert [step.action for step in unit.decision.steps] == ["order"]
 
 
 def test_the_first_order_follows_the_first_record_and_needs_no_further_proof_of_the_key(scene: Scene) -> None:
