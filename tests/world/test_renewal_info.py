@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.fakes import Reply
-from support.scripted_ca import CHAIN, DOMAIN, NOW, Bench, lose_account, problem
+from support.scripted_ca import CHAIN, DOMAIN, NOW, WILDCARD, Bench, lose_account, problem
 
 from certbotless.base.errors import CaUnavailable, IssueError, RateLimited
 from certbotless.config.settings import Acme
@@ -95,6 +95,14 @@ def test_what_is_no_predecessor_to_the_ca_is_not_named(
     bench.ca.suggests = suggests
     bench.issue((DOMAIN,), replaced(bench, ari_id, account))
     assert "replaces" not in bench.ca.sent["order"]
+
+
+@pytest.mark.parametrize(("names", "named"), [((WILDCARD,), None), ((WILDCARD, DOMAIN), ARI_ID)])
+def test_a_predecessor_has_a_name_in_common(bench: Bench, names: tuple[str, ...], named: str | None) -> None:
+    """The certificate of a site that shares it no more is still that of others (RFC 9773 section 5)."""
+    bench.ca.suggests = SUGGESTED
+    bench.issue(names, replaced(bench))
+    assert bench.ca.sent["order"].get("replaces") == named
 
 
 def test_a_ca_that_has_forgotten_the_account_is_told_of_no_predecessor(bench: Bench) -> None:

@@ -237,7 +237,8 @@ class Issuance:
             return None
         if origin.account != self._account.url or not renewal_info_url(self._account.directory):
             return None
-        return facts.ari_id or None
+        # Without a name in common, as with a certificate that other sites go on sharing, a CA refuses it.
+        return facts.ari_id if facts.ari_id and {*facts.names} & {*self.names} else None
 
     def _check_profile(self) -> None:
         """Refuse a profile that the CA does not list, before an order is spent on it.
