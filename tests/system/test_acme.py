@@ -50,10 +50,15 @@ def test_a_ca_that_binds_accounts_is_told_who_we_are(bare: Bed) -> None:
         assert "acme.eab" in line
         assert MAC_KEY not in line
     assert bare.orders() == 0
+    [told] = [each for each in bare.checks() if each["check"] == "account"]
+    assert told["level"] == "fail"
+    assert told["text"].startswith("there is none, and none can be made: the CA at ")
 
     secret = bare.home / "hmac-key"
     write_secret(secret, f"{MAC_KEY}\n")
     bare.config["acme"]["eab"] = {"kid": "kid-1", "hmac_key": f"file:{secret}"}
+    # What failed with another one counts no more.
+    assert [each["level"] for each in bare.checks() if each["check"] == "account"] == ["ok"]
     bare.ok("--once")
     assert leaf(bare.certs)
     bare.assert_no_txt()

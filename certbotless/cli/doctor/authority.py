@@ -14,7 +14,7 @@ from ...base.times import moment
 from ...base.words import _
 from ...config.settings import Acme, Site
 from ...model.ledger import Entry, limit_on, next_order, orders_left
-from ...model.memory import CaTrouble
+from ...model.memory import CaTrouble, Failure
 from ...model.view import View
 from ...state.site import Accounts
 from ...world.acme.account import CaView, look_at_ca
@@ -25,10 +25,10 @@ from .finding import Case, wrong_time
 _CAA = re.compile(r'(\d+) ([a-z]+) "(.*)"', re.IGNORECASE)
 
 
-def examine(case: Case, troubles: Mapping[str, CaTrouble]) -> list[tuple[Acme, CaView]]:
+def examine(case: Case, troubles: Mapping[str, CaTrouble | Failure]) -> list[tuple[Acme, CaView]]:
     """Ask each CA for its directory and for our account; return those that can be asked.
 
-    `troubles` are remembered of the CAs of a list.
+    `troubles` are remembered of the CAs, by their names.
     """
     cas = case.config.cas
     answers = together(partial(_asked, case), cas)
@@ -65,7 +65,7 @@ def _others(case: Case, acme: Acme, found: Sequence[tuple[Acme, CaView]]) -> str
     return _("; this machine reaches {}: put it before {} in acme").format(names, acme.directory)
 
 
-def account(case: Case, acme: Acme, seen: CaView, trouble: CaTrouble | None = None) -> None:
+def account(case: Case, acme: Acme, seen: CaView, trouble: CaTrouble | Failure | None = None) -> None:
     """Report whether the CA has our account; `trouble` is why none could be made, if that is known."""
     match seen.standing:
         case "valid":

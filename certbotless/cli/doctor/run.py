@@ -9,7 +9,7 @@ from typing import Any
 
 from ...base import locks, privileges
 from ...base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
-from ...base.errors import AddressError, NotifyError, SecretUnreadable, StoreError
+from ...base.errors import AccountRefused, AddressError, NotifyError, SecretUnreadable, StoreError
 from ...base.times import moment
 from ...base.words import _
 from ...config import checks
@@ -17,7 +17,7 @@ from ...config.addresses import AddressRule
 from ...config.fingerprints import Fingerprints
 from ...config.settings import Config, Site
 from ...model.ledger import Ledger
-from ...model.memory import SiteState
+from ...model.memory import CaTrouble, Failure, SiteState
 from ...model.view import View
 from ...notify import apprise_sender, outbox
 from ...observe.views import look_at
@@ -62,7 +62,7 @@ def examine(
         privileges.become_owner(config.state_dir, ())
     writable = service.folders(case)
     _daemon(case, raw)
-    sites = _sites(case)
+    sites = _sites(case, fingerprints)
     _outside(case, access, sites)
     local.examine(case, [site for site, _ in sites])
     for zone, domain in {zone: domain for domain, zone in case.zones.items()}.items():
@@ -152,12 +152,16 @@ def _daemon(case: Case, raw: bytes) -> None:
         case.ok("daemon", "", _("runs, pid {}").format(pid))
 
 
-def _sites(case: Case) -> list[tuple[Site, SiteState]]:
-    """Return what has a certificate, sites and what they share, where its state can be read."""
+def _sites(case: Case, fingerprints: Fingerprints) -> list[tuple[Site, SiteState]]:
+    """Return what has a certificate, sites and what they share, where its state can be read.
+
+    What failed under another configuration counts no more.
+    """
     found = []
     for site in case.config.kept:
         try:
-            found.append((site, SiteFile(case.config.state_dir, site.domain).load()))
+            state = SiteFile(case.config.state_dir, site.domain).load()
+            found.append((site, state.under(*fingerprints.digests(case.config, site))))
         except StoreError as exc:
             case.fail_by("state", site.domain, exc)
     return found
@@ -171,7 +175,11 @@ def _outside(case: Case, access: ApiAccess | None, sites: Sequence[tuple[Site, S
         return
     ahead: dict[str, timedelta] = {}
     if not all(site.is_local for site in case.config.sites):
-        troubles = next((s.troubles for site, s in sites if site.domain == case.config.account_keeper), {})
+        keeper = next((s for site, s in sites if site.domain == case.config.account_keeper), SiteState())
+        troubles: dict[str, CaTrouble | Failure] = {**keeper.troubles}
+        if (failed := keeper.failures.get("order")) and failed.kind == AccountRefused.__name__:
+            # Of the only CA, which has no troubles of its own.
+            troubles[case.config.cas[0].directory] = failed
         case.cas = authority.examine(case, troubles)
     for _acme, seen in case.cas:
         if seen.time is not None:
