@@ -69,8 +69,9 @@ def ask6(rules: list[str], *commands: str) -> list[str]:
 
 def ask(rules: list[str], *commands: str, script: str = ASK, key: str = "address") -> list[str]:
     """Make a machine by these commands, and return what each rule of `sites[].KEY` finds there."""
-    setup = " && ".join(["ip link set lo up", *commands, 'exec "$@"'])
+    # What /sys shows of interfaces is of the network in which it was mounted.
+    setup = " && ".join(["mount -t sysfs sysfs /sys", "ip link set lo up", *commands, 'exec "$@"'])
     asking = [sys.executable, "-c", script, key, *rules]
-    ended = completed(["unshare", "--net", "sh", "-c", setup, "sh", *asking])
+    ended = completed(["unshare", "--net", "--mount", "sh", "-c", setup, "sh", *asking])
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.splitlines()

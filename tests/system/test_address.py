@@ -89,6 +89,8 @@ def test_a_site_without_records_is_met_at_the_only_interface_where_there_is_no_d
     beside = [bridge("docker0", "172.17.0.1"), interface("wg0", "10.8.0.2"), "ip link set peer-wg0 down"]
     hidden = ["ip link set peer-docker0 down", "ip link set peer-docker0 name veth1"]
     assert ask(["auto"], *alone, *beside, *hidden, "ip link set port-docker0 down", script=of_a_site) == [LAN]
+    with_port = [bridge("br0", LAN), "ip link set peer-br0 down"]
+    assert ask(["auto"], *with_port, script=of_a_site) == [LAN]
     (told,) = ask(["auto"], *alone, interface("eth1", "192.168.1.20"), script=of_a_site)
     assert told.startswith("refused: this machine has no default route")
 

@@ -63,6 +63,9 @@ _TEMPORARY, _DAD_FAILED, _DEPRECATED, _TENTATIVE, _PERMANENT = 0x01, 0x08, 0x20,
 # netdevice(7), linux/if.h.
 _SIOCGIFFLAGS, _IFF_UP, _IFF_LOOPBACK = 0x8913, 0x1, 0x8
 
+# sysfs-class-net: the link `master` of an interface that is a part of another one.
+_INTERFACES = Path("/sys/class/net")
+
 # Of IPv6, the first that is so counts.
 _FAULTS = {
     _TEMPORARY: "is temporary",
@@ -254,10 +257,15 @@ def _default_source() -> IPv4Address | None:
 
 
 def _only_interface() -> str:
-    """Return the name of the interface to a LAN that an admin has set up; empty where there is not one."""
+    """Return the name of the interface to a LAN that an admin has set up; empty where there is not one.
+
+    The ports of a bridge and the members of a bond are none by themselves.
+    """
     found = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         for _, name in socket.if_nameindex():
+            if (_INTERFACES / name / "master").exists():
+                continue
             with suppress(OSError):  # it has gone
                 answer = fcntl.ioctl(asked, _SIOCGIFFLAGS, struct.pack("16sH14x", name.encode(), 0))
                 (flags,) = struct.unpack_from("H", answer, 16)
