@@ -77,6 +77,25 @@ def test_a_public_resolver_names_the_servers_where_the_system_has_none(at: str) 
 
 
 @pytest.mark.process
+def test_servers_inside_the_lan_count_only_where_no_resolver_names_others() -> None:
+    """A company's own zone of the same name (split horizon) has no record of ours."""
+
+    def inside(name: str, kind: str) -> list[str]:
+        return ["dc1.x.", "dc2.x."] if kind == "NS" else [f"10.0.0.{name[2]}"]
+
+    at = f"{PUBLIC_RESOLVERS[0]}/32"
+    with ScriptedResolver(inside):
+        found = NameServers([], FakeClock(), is_brief=True).of(ZONE)
+        assert found == (Server("dc1.x", "10.0.0.1"), Server("dc2.x", "10.0.0.2"))
+        subprocess.run(["ip", "address", "add", at, "dev", "lo"], check=True)
+        try:
+            with ScriptedResolver(of_two_servers, at=PUBLIC_RESOLVERS[0]):
+                assert NameServers([], FakeClock(), is_brief=True).of(ZONE) == TWO_SERVERS
+        finally:
+            subprocess.run(["ip", "address", "delete", at, "dev", "lo"], check=True)
+
+
+@pytest.mark.process
 @pytest.mark.row(97)
 def test_a_zone_that_is_not_on_the_internet_is_told_with_the_usual_reason() -> None:
     """The resolver answers that there is no such name: no CA could validate it either."""

@@ -21,6 +21,8 @@ import dns.inet
 from ...base.clock import Clock
 from ...base.errors import CertbotlessError, DnsUnavailable, ZoneOnHold, printable
 from ...base.words import Text
+from ...config.site_names import is_of_a_lan
+from ...config.values import is_loopback
 from ..resolve import addresses_of
 from .query import Server, ask_all, ask_each
 
@@ -123,13 +125,22 @@ def _fixed_server(entry: str) -> Server:
 
 
 def _find_servers(zone: str, timeout_s: float) -> tuple[Server, ...]:
-    is_unknown = False
+    """Return the servers that a resolver names; those of the LAN only where none names others.
+
+    A company may have a zone of the same name inside (split horizon), which has no record of ours: a CA asks
+    the other one (lego, issues 461 and 481).
+    """
+    is_unknown, inner = False, tuple[Server, ...]()
     for resolvers in (system_resolvers(), PUBLIC_RESOLVERS):
         asked = [Server(at, at, is_resolver=True, timeout_s=timeout_s) for at in resolvers]
         for resolver, answer in zip(asked, ask_all(asked, zone, "NS"), strict=True):
-            if servers := _with_addresses(resolver, answer.values or ()):
+            servers = _with_addresses(resolver, answer.values or ())
+            if not all(map(_is_in_lan, servers)):
                 return servers
+            inner = inner or servers
             is_unknown |= answer.values is not None and not answer.exists
+    if inner:
+        return inner
     text = Text("no resolver names the authoritative servers of {!r}", zone)
     if is_unknown:
         raise ZoneOnHold(
@@ -147,6 +158,10 @@ def _find_servers(zone: str, timeout_s: float) -> tuple[Server, ...]:
             "verified (serverHold); or set dns.nameservers"
         ),
     )
+
+
+def _is_in_lan(server: Server) -> bool:
+    return is_of_a_lan(server.address) and not is_loopback(server.address)
 
 
 def _with_addresses(resolver: Server, names: Iterable[str]) -> tuple[Server, ...]:
