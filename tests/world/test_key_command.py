@@ -215,6 +215,10 @@ def test_a_program_that_cannot_be_run_is_for_a_person(
     absent = [str(tmp_path / "absent")]
     told = fault_of(absent, KeyRefused)
     assert "the command 'KEY' cannot be run: No such file or directory; correct aliyun.credentials" in told
+    Path(argv[0]).chmod(0o755)
+    Path(argv[0]).write_text("#!/bin/sh\r\nexit 0\r\n")
+    told = fault_of(argv, KeyRefused)
+    assert "No such file or directory; its first line names a program that is not there, or ends as" in told
     Path(argv[0]).write_text("echo {}\n")
     Path(argv[0]).chmod(0o755)
     assert "cannot be run: Exec format error; let it begin with the line #!/bin/sh" in fault_of(

@@ -95,6 +95,9 @@ def _not_run(name: str, user: str, exc: OSError) -> DnsError:
         errno.ENOEXEC: Text("let it begin with the line #!/bin/sh, or that of its language"),
     }
     other = Text("correct aliyun.credentials, or give its full path")
+    if exc.errno == errno.ENOENT and os.path.exists(str(exc.filename)):
+        # The kernel says of the program what is true of the one in its line #!.
+        other = Text("its first line names a program that is not there, or ends as lines of Windows do")
     return KeyRefused(text, hint=cures.get(exc.errno or 0, other))
 
 
