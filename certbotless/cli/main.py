@@ -45,8 +45,8 @@ def start() -> int:
     code = main()
     gc.freeze()
     if threading.active_count() == 1:
-        # Python itself reports what cannot be written; a standard error that is closed is None.
-        with suppress(OSError, AttributeError):
+        # Python itself reports what cannot be written.
+        with suppress(OSError):
             sys.stderr.flush()
             logging.shutdown()
             os._exit(code)
@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     # Every file is created with the mode that it shall have, whatever the caller's umask.
     os.umask(0o022)
+    output.open_closed()
     if isinstance(sys.stdout, TextIOWrapper):
         # A text of a CA may have letters that this terminal lacks.
         sys.stdout.reconfigure(errors="backslashreplace")

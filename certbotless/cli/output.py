@@ -1,4 +1,4 @@
-"""Standard output that takes no more: its reader has gone, or its disk is full."""
+"""Standard output that is closed, or takes no more: its reader has gone, or its disk is full."""
 
 import errno
 import os
@@ -10,6 +10,21 @@ from ..base.words import Text, _
 
 # The errors of a write. An error of a file of ours has its name, and was caught where the file is written.
 _UNWRITTEN = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+def open_closed() -> None:
+    """Lead a standard output or standard error that is closed to nowhere, and so those of our children.
+
+    Else a file of ours would take its number, and Python has None in its place.
+    """
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "w"))  # noqa: SIM115
 
 
 def code_of(error: OSError) -> int:

@@ -125,6 +125,18 @@ def test_output_that_is_closed_does_not_change_the_exit_code(box: Box, closed: s
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("command", ["--once", "plan"])
+def test_a_command_with_a_log_does_its_work_where_output_is_closed(
+    box: Box, command: str, closed: str
+) -> None:
+    box.publish()
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *box.command(command)]
+    run = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.process
 @pytest.mark.parametrize(("sites", "arguments"), [(1, ["check"]), (40, ["status", "--json"])])
 def test_a_full_disk_or_a_reader_that_has_gone_is_no_trace(
     sites: int, arguments: list[str], box: Box
