@@ -192,9 +192,11 @@ class Turns:
     def hold_others(self, ctx: SiteContext, seen: Observation, failure: Failure) -> None:
         """Keep the sites after this one from what its service has refused, until it has tried again."""
         if seen.shared is not None and seen.shared.facts is not None:
-            opens = window_wait(ctx.site.deploy[0], ctx.state.deploy_by, failure.retry_at)
-            held = Held(seen.shared.facts.sha256, ctx.site.domain, opens or failure.retry_at)
-            _certificate(ctx).hold(held)
+            canary = ctx.site.deploy[0]
+            begins = window_wait(canary, ctx.state.deploy_by, failure.retry_at) or failure.retry_at
+            # It is stopped for the try, and once more for the way back.
+            until = begins + 2 * canary.stop_timeout
+            _certificate(ctx).hold(Held(seen.shared.facts.sha256, ctx.site.domain, until))
 
     def release_others(self, ctx: SiteContext) -> None:
         """Let the sites after this one have what its service has just taken."""

@@ -11,7 +11,8 @@ from ..model.situation import Situation
 _SHARE_AT_THE_END = 20
 # A site that waits for the first certificate decides again at each check, and asks for none in between.
 _CHECKS = 2
-# So long the next try of that service may take before others take it: an action, its proof, and the way back.
+# So long the next try of that service may take before others take it: a start, its proof, and the way back.
+# `Held.until` has the time that its container may need to stop.
 _TRY_LASTS = timedelta(minutes=5)
 
 

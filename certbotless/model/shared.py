@@ -25,7 +25,7 @@ class Held(Model):
     Attributes:
         sha256: of the leaf.
         by: the domain of the site.
-        until: when that site tries again.
+        until: when that site tries again, and the time that its container may need to stop, twice.
     """
 
     sha256: str

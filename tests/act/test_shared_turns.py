@@ -145,6 +145,19 @@ def test_a_service_that_refuses_it_is_the_only_one(house: House, number: int) ->
     assert set(house.served()) == {new}
 
 
+def test_later_sites_wait_longer_for_a_service_that_may_take_long_to_stop(house: House) -> None:
+    """Its next try is a minute later; 10 minutes after that it may still be on the way back."""
+    first, *others = house.names
+    (target,) = house.scene.keys_of[first]["deploy"]
+    house.scene.keys_of[first]["deploy"] = [target | {"stop_timeout": "5m"}]
+    house.renew()
+    house.refusing.add(first)
+    house.run()
+    house.scene.clock.advance(11 * MINUTE.total_seconds())
+    house.run(*others)
+    assert {house.leaf(name) for name in others} == {house.old}
+
+
 def test_a_refusal_is_not_over_because_another_one_is(house: House) -> None:
     new = house.renew()
     first, unserved, second, *others = house.names
