@@ -18,7 +18,7 @@ from support.ram import pasted
 
 from certbotless.base.errors import ZoneNotFound
 from certbotless.cli.init.key import Key, try_key
-from certbotless.sandbox.alidns import AlidnsEmulator
+from certbotless.sandbox.alidns import AlidnsEmulator, Fault
 from certbotless.sandbox.host import LAN_ADDRESS, hosts_entry
 from certbotless.sandbox.httpapi import HttpsListener
 from certbotless.sandbox.metadata import MetadataService
@@ -219,6 +219,11 @@ def test_doctor_says_where_the_key_comes_from_until_when_and_whose_it_is(
     [(level, _, text)] = findings(bare)
     assert level == "ok"
     assert re.match(r"valid until 2\d\d\d-.*; STS does not say whose it is: STS is not asked", text), text
+    # Where the API does not take the key, that is said of the API.
+    bare.dns.fail("DescribeSubDomainRecords", Fault("error", "InvalidAccessKeyId.Inactive"), times=2)
+    [(level, _, text)] = findings(bare)
+    assert (level, re.sub("2.*", "2", text)) == ("ok", "valid until 2")
+    bare.dns.forget_faults()
     instance.roles = []
     assert findings(bare) == [("fail", "ecs", "the instance has no RAM role")]
     assert findings(bare, "API") == []  # which would be the same once more

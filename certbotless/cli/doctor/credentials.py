@@ -11,7 +11,6 @@ from ...base.words import _
 from ...config import diff
 from ...config.settings import Aliyun, Config
 from ...world.credentials.access import ApiAccess, Key
-from ...world.credentials.errors import ABOUT_THE_KEY, ApiRefusal
 from ...world.credentials.sts import whose
 from ...world.dns import ram_policy
 from .finding import Case
@@ -31,7 +30,7 @@ def fetched(case: Case, access: ApiAccess) -> Key | None:
 
 
 def examine(case: Case, access: ApiAccess) -> None:
-    """Report where the key comes from, and whose it is; the API has taken it, or said why not."""
+    """Report where the key comes from, until when it is valid, and whose it is. The API was asked before."""
     aliyun, about = case.config.account, _where_from(case.config.account)
     _warn_of_old_files(case)
     if (key := fetched(case, access)) is None:
@@ -39,13 +38,16 @@ def examine(case: Case, access: ApiAccess) -> None:
     until = _("valid until {}").format(moment(key.ends_at)) if key.ends_at else _("valid until it is deleted")
     if key.ends_at is None and key.token is not None:
         until = _("temporary")
+    if any((found.check, found.level) == ("API", "fail") for found in case.findings):
+        # Why it is of no use is said already, and STS would say no more.
+        if not aliyun.is_plain:
+            case.ok("credentials", about, until)
+        return
     try:
         identity = whose(aliyun, access.source, case.clock)
     except DnsError as exc:
-        # What is wrong with the key itself, the API has said before.
-        if not (isinstance(exc, ApiRefusal) and exc.code.startswith(tuple(ABOUT_THE_KEY))):
-            text = _("{}; STS does not say whose it is: {}")
-            case.ok("credentials", about, text.format(until, _(exc.message)))
+        text = _("{}; STS does not say whose it is: {}")
+        case.ok("credentials", about, text.format(until, _(exc.message)))
         return
     case.digits = identity.account
     if not identity.is_of_account:

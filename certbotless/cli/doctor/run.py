@@ -189,7 +189,7 @@ def _outside(case: Case, access: ApiAccess | None, sites: Sequence[tuple[Site, S
         api.examine(case, account, [(site, state) for site, state in sites if site.needs_zone])
         if account.clock_ahead is not None:
             ahead[_("the API's")] = account.clock_ahead
-            credentials.examine(case, access)
+        credentials.examine(case, access)
     text = ", ".join(_difference(by, who) for who, by in ahead.items())
     if case.clock_is_refused or any(not -START_SLACK <= by <= TRUSTED_SKEW for by in ahead.values()):
         case.fail("clock", "", text or _("the API refuses our time"), _SET_THE_CLOCK)
