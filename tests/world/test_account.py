@@ -115,6 +115,18 @@ def test_a_key_is_there_at_each_moment_while_another_one_takes_its_place(
         assert bench.accounts.load()[0] == key
 
 
+def test_a_ca_that_has_lost_our_account_refuses_us_where_its_binding_is_gone_too(bench: Bench) -> None:
+    """That is a fault of this CA: another one of the list may be asked."""
+    bench.issue((DOMAIN,))
+    lose_account(bench)
+    bench.introduction = replace(
+        bench.introduction, eab=Eab(kid="kid-1", hmac_key=Secret("file", "/nowhere"))
+    )
+    with pytest.raises(AccountRefused, match="cannot read the secret '/nowhere'") as refused:
+        bench.issue((DOMAIN,))
+    assert refused.value.is_fault_of_ca
+
+
 def test_an_account_that_was_never_made_is_made_with_the_key_that_was_kept_for_it(bench: Bench) -> None:
     """As after a run that was killed in between."""
     bench.ca.instead["account"].append(Reply(500, b""))

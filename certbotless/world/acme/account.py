@@ -15,7 +15,7 @@ import josepy as jose
 from acme import messages
 
 from ...base.clock import TRUSTED_SKEW, Clock
-from ...base.errors import AccountRefused, StoreError, printable
+from ...base.errors import AccountRefused, SecretUnreadable, StoreError, printable
 from ...base.words import N_, Text
 from ...config.settings import Acme
 from ...state.order_guard import OrderGuard
@@ -210,8 +210,12 @@ class Account:
                     hint=Text("set acme.eab to the kid and hmac_key that the CA gives its customers"),
                 )
             return None
+        try:
+            hmac_key = eab.hmac_key.read()
+        except SecretUnreadable as exc:
+            # Another CA of a list may give the certificate without it.
+            raise AccountRefused(exc.message, hint=exc.hint) from exc
         # The CA would only say that the MAC is wrong.
-        hmac_key = eab.hmac_key.read()
         if not _MAC_KEY.fullmatch(hmac_key):
             raise AccountRefused(
                 Text("acme.eab.hmac_key is not base64url"), hint=Text("copy it from the CA again")
