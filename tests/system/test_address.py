@@ -40,6 +40,18 @@ def test_the_route_may_name_the_address_that_it_leaves_by() -> None:
     assert found == ["192.168.1.22"] * 3
 
 
+def test_a_route_to_a_resolver_is_not_the_default_route() -> None:
+    """systemd-networkd makes one by the interface whose DHCP server has named the resolver."""
+    found = ask(
+        ["auto"],
+        interface("eth0", "192.168.1.20"),
+        interface("eth1", "10.79.40.213"),
+        default_route("eth0", "192.168.1.1"),
+        "ip route add 223.5.5.5 via 10.79.40.1 dev eth1 src 10.79.40.213",
+    )
+    assert found == ["192.168.1.20"]
+
+
 @pytest.mark.row(65)
 def test_a_default_route_through_containers_or_a_tunnel_is_refused() -> None:
     """By every rule but the one that names the interface."""

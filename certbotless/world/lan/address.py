@@ -30,11 +30,13 @@ Network = IPv4Network | IPv6Network
 AddressSource = Callable[[AddressRule], str]
 
 
-# What differs between the versions of IP: how the kernel names them; any address beyond the default route (a
-# connected UDP socket only looks the route up); the networks that nobody routes, and what an address outside
-# of them is not; what people are told that an address is, its key in the file, and what may be written there.
+# What differs between the versions of IP: how the kernel names them; an address beyond the default route (a
+# connected UDP socket only looks the route up), and not the resolver beside it: a machine may have a route of
+# its own to a resolver (systemd.network(5), RoutesToDNS=); the networks that nobody routes, and what an
+# address outside of them is not; what people are told that an address is, its key in the file, and what may
+# be written there.
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
-_BEYOND = {4: "223.5.5.5", 6: "2400:3200::1"}
+_BEYOND = {4: "223.5.5.1", 6: "2400:3200::2"}
 _LAN4 = "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 192.0.2.0/24 198.51.100.0/24 203.0.113.0/24"
 _LAN: dict[int, tuple[Network, ...]] = {
     # RFC 1918, and the networks of RFC 5737, which stand for LANs in test beds. `is_private` also holds
