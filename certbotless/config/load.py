@@ -42,7 +42,11 @@ def read(source: Path | None) -> bytes:
             return environment.text()
         name = source or "-"
         fault = Text("{}:1:1: the file: cannot be read: {}", str(name), reason_of(exc))
-        if isinstance(exc, FileNotFoundError):
+        if isinstance(exc, PermissionError):
+            fault = Text(
+                "{}: this user may not read it; use sudo (for the service: 0640 root:certbotless)", str(name)
+            )
+        elif isinstance(exc, FileNotFoundError):
             fault = Text("no configuration yet at {}; make one: certbotless init", str(name))
         raise ConfigError([fault]) from exc
 

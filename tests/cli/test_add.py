@@ -295,6 +295,24 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path, capfd: pytest.Capt
     assert "give its name with --config FILE" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["check"], ["add", NEW]])
+def test_who_may_not_read_the_file_is_led_to_sudo(
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "etc" / "config.yaml"
+    file.parent.mkdir(0)
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        assert main([*command, "--config", str(file)]) == 2
+    finally:
+        os.seteuid(user)
+    assert (
+        capfd.readouterr().err
+        == f"{file}: this user may not read it; use sudo (for the service: 0640 root:certbotless)\n"
+    )
+
+
 # --- files --------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@
 """
 
 import difflib
+import os
 import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -128,7 +129,8 @@ def _edited(file: _File, site: Mapping[str, Any], wanted: Config, say: Say) -> b
 
 
 def _read(path: Path) -> _File:
-    if not path.exists() and environment.is_set() and path == environment.FILE:
+    # Path.exists would raise where this user may not enter the folder.
+    if not os.path.exists(path) and environment.is_set() and path == environment.FILE:
         text = Text("the one site is in environment variables, and there is no file {!r}", str(path))
         raise UsageError(text, hint=Text("write the file first (docs/docker.md)"))
     raw = load.read(path)
