@@ -75,6 +75,15 @@ def owner_of(state_dir: Path) -> pwd.struct_passwd:
     return user_of(os.geteuid())
 
 
+def runner_of(state_dir: Path) -> pwd.struct_passwd:
+    """Return the user as whom a program of the configuration is to run: never root for a service's folder.
+
+    A command of root that changes nothing does not become the owner of an absent `state_dir`. The program may
+    belong to the service's user, who must not get at root by it.
+    """
+    return owner_of(state_dir) if os.geteuid() == 0 else user_of(os.geteuid())
+
+
 def user_of(uid: int) -> pwd.struct_passwd:
     """Return a user; one that this machine does not list, as in a container, has the home `NO_HOME`."""
     try:

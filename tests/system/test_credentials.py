@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -179,6 +180,22 @@ def test_a_profile_of_the_aliyun_command_is_enough(bare: Bed, mode: str) -> None
     with MetadataService(bare.dns.sts, "certbotless"):
         bare.ok("--once")
     assert_is_well(bare)
+
+
+def test_root_runs_the_program_as_the_user_of_the_service(bare: Bed, user: int) -> None:
+    """Also before the first run, when there is no state_dir to which root's command could belong."""
+    take_the_key_away(bare)
+    program, seen = Path("/etc/certbotless/aliyun-key"), Path("/var/lib/certbotless/seen")
+    seen.touch()
+    os.chown(seen, user, user)
+    program.write_text(f"#!/bin/sh\n(id -u; id -un; id -G; echo $HOME $USER) >{seen}; exit 1\n")
+    program.chmod(0o755)
+    bare.config["aliyun"]["credentials"] = {"command": [str(program)]}
+    [(_, _, text)] = findings(bare)
+    assert text == f"the command {str(program)!r} ended with 1"
+    home = pwd.getpwuid(user).pw_dir
+    assert seen.read_text().split() == [str(user), "certbotless", str(user), home, "certbotless"]
+    assert not bare.state.exists()
 
 
 def test_a_doctor_that_is_stopped_ends_the_program(bare: Bed) -> None:

@@ -16,6 +16,7 @@ from support.bed import wait_until
 
 from certbotless.base.clock import SystemClock
 from certbotless.base.errors import CertbotlessError, DnsUnavailable, Interrupted, KeyRefused
+from certbotless.base.privileges import user_of
 from certbotless.base.times import rfc3339
 from certbotless.world.credentials import command
 from certbotless.world.credentials.access import Key
@@ -57,7 +58,7 @@ def prints(data: object) -> str:
 
 
 def fetched(argv: list[str], **environment: str) -> Key:
-    return key_from(argv, {"PATH": os.environ["PATH"], **environment}, SystemClock())
+    return key_from(argv, {"PATH": os.environ["PATH"], **environment}, user_of(os.geteuid()), SystemClock())
 
 
 def is_running(pid: int) -> bool:
@@ -279,7 +280,7 @@ def test_a_stop_ends_it(program: Callable[[str], list[str]], monkeypatch: pytest
     threading.Timer(0.2, clock.stop).start()
     began = time.monotonic()
     with pytest.raises(Interrupted):
-        key_from(program("exec sleep 20"), {"PATH": os.environ["PATH"]}, clock)
+        key_from(program("exec sleep 20"), {"PATH": os.environ["PATH"]}, user_of(os.geteuid()), clock)
     assert time.monotonic() - began < 15
 
 

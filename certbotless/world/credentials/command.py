@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import re
 import selectors
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from ...base import privileges
 from ...base.clock import Clock
@@ -40,18 +42,20 @@ _PASSES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY
 _POLL_S, _STOP_LOOK_S = 0.1, 2
 
 
-def key_from(argv: Sequence[str], environment: Mapping[str, str], clock: Clock) -> Key:
+def key_from(
+    argv: Sequence[str], environment: Mapping[str, str], user: pwd.struct_passwd, clock: Clock
+) -> Key:
     """Run a program to its end, without a shell, and return the key that it prints. At most 30 s.
 
     Args:
-        environment: of the program, but for the home and the name of the user that runs it.
+        environment: of the program, but for the home and the name of its user.
+        user: that it runs as: root may choose, for anybody else it is the own one.
 
     Raises:
         KeyRefused: it cannot be run.
         DnsUnavailable: it fails, does not end in time, prints something else, or cannot be run just now.
     """
     name = Text("the command {!r}", argv[0])
-    user = privileges.user_of(os.geteuid())
     hint: str = Text("run it by hand as user {}", user.pw_name)
     # Those that root has are no use to the user that a command of root has become.
     own = {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
@@ -65,6 +69,7 @@ def key_from(argv: Sequence[str], environment: Mapping[str, str], clock: Clock) 
             stderr=subprocess.PIPE,
             env={**environment, **own},
             start_new_session=True,
+            **_rights_of(user),
         )
     except OSError as exc:
         raise _not_run(name, user.pw_name, exc) from exc
@@ -84,6 +89,14 @@ def key_from(argv: Sequence[str], environment: Mapping[str, str], clock: Clock) 
         hint = Text("{}; all other output belongs on its standard error", hint)
     words = output.words([*found.values(), *inner.values()])
     raise DnsUnavailable(Text("{}: {}", how, words) if words else how, hint=hint)
+
+
+def _rights_of(user: pwd.struct_passwd) -> dict[str, Any]:
+    """Return what makes a child of root that of another user, and nothing where none is needed."""
+    if user.pw_uid == os.geteuid():
+        return {}
+    groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": groups}
 
 
 def _not_run(name: str, user: str, exc: OSError) -> DnsError:

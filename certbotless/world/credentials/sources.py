@@ -5,6 +5,7 @@ Loaded only for such a configuration. What one source needs is loaded only for t
 
 from __future__ import annotations
 
+from ...base import privileges
 from ...base.clock import Clock
 from ...base.names import candidate_zones
 from ...base.words import Text
@@ -57,11 +58,12 @@ class _Sources:
     def _printed(self, credentials: Credentials) -> FetchedKey:
         argv = credentials.argv
         environment = environment_without(self._config.secrets().values())
+        state_dir = self._config.state_dir
 
         def fetch() -> Key:
             from .command import key_from  # noqa: PLC0415  (for this source alone)
 
-            return key_from(argv, environment, self._clock)
+            return key_from(argv, environment, privileges.runner_of(state_dir), self._clock)
 
         cure = Text("see what the command {!r} prints: aliyun.credentials has it", argv[0])
         return FetchedKey(fetch, self._clock, cure, self._learn)
