@@ -67,6 +67,22 @@ def test_a_default_route_through_containers_or_a_tunnel_is_refused() -> None:
     assert named == "10.79.40.213"
 
 
+def test_a_vpn_with_any_name_that_takes_the_default_route_is_a_tunnel() -> None:
+    """As CloudflareWARP does, whose address is private."""
+    vpn = ["ip tuntap add dev CloudflareWARP mode tun", "ip address add 172.16.0.2/32 dev CloudflareWARP"]
+    up = ["ip link set CloudflareWARP up", "ip route add default dev CloudflareWARP metric 50"]
+    auto, by_network, named, literal = ask(
+        ["auto", "auto:172.16.0.0/12", "auto:eth0", "auto:CloudflareWARP"],
+        interface("eth0", "192.168.1.20"),
+        default_route("eth0", "192.168.1.1"),
+        *vpn,
+        *up,
+    )
+    for told in (auto, by_network):
+        assert "'172.16.0.2' on 'CloudflareWARP' belongs to a container network or tunnel" in told
+    assert (named, literal) == ("192.168.1.20", "172.16.0.2")
+
+
 @pytest.mark.row(66)
 def test_a_global_address_of_ipv6_is_refused_unless_it_is_written() -> None:
     auto, named, literal = ask6(

@@ -150,6 +150,15 @@ def test_a_name_of_containers_or_tunnels_is_refused(version: IPVersion, name: st
     assert f"{str(there.ip)!r} on {name!r} belongs to a container network or tunnel" in error.message
 
 
+@BOTH
+def test_an_interface_that_leads_to_one_machine_is_a_tunnel_whatever_its_name(version: IPVersion) -> None:
+    """A VPN that takes the default route, as CloudflareWARP with 172.16.0.2 does."""
+    there = replace(OF_EACH[version][0], interface="CloudflareWARP", is_to_one=True)
+    error = refusal(AddressRule("auto", version=version), host(there, WLAN0, OTHER6, by=there))
+    assert f"{str(there.ip)!r} on 'CloudflareWARP' belongs to a container network or tunnel" in error.message
+    assert choose(on("CloudflareWARP", version), host(there, by=there)) == str(there.ip)
+
+
 @pytest.mark.parametrize("docker", ["docker0", "docker_gwbridge", "br-0123456789ab"])
 @pytest.mark.parametrize(
     ("lan", "bridge", "rules"),
@@ -385,7 +394,7 @@ def test_the_kernels_addresses_are_those_that_ip_shows(version: IPVersion) -> No
         for link in links
         for info in link["addr_info"]
     ]
-    found = [replace(each, is_fixed=False) for each in local_addresses(version)]
+    found = [replace(each, is_fixed=False, is_to_one=False) for each in local_addresses(version)]
     assert set(found) == set(expected)
     if version == 4:
         assert LO in found

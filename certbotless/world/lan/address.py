@@ -63,7 +63,7 @@ _RT_SCOPE_UNIVERSE = 0
 _TEMPORARY, _DAD_FAILED, _DEPRECATED, _TENTATIVE, _PERMANENT = 0x01, 0x08, 0x20, 0x40, 0x80
 
 # netdevice(7), linux/if.h.
-_SIOCGIFFLAGS, _IFF_UP, _IFF_LOOPBACK = 0x8913, 0x1, 0x8
+_SIOCGIFFLAGS, _IFF_UP, _IFF_LOOPBACK, _IFF_POINTOPOINT = 0x8913, 0x1, 0x8, 0x10
 
 # sysfs-class-net: the link `master` of an interface that is a part of another one.
 _INTERFACES = Path("/sys/class/net")
@@ -90,6 +90,7 @@ class LocalAddress:
         network: the subnet that it gives its interface.
         fault: why it does not last; empty if it does.
         is_fixed: it was set without an end, by an admin and not by the network.
+        is_to_one: the interface leads to one other machine, as that of a VPN with any name does.
     """
 
     interface: str
@@ -97,6 +98,7 @@ class LocalAddress:
     network: Network
     fault: str = ""
     is_fixed: bool = False
+    is_to_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ def _objection(each: LocalAddress, rule: AddressRule, host: Host) -> str:
     # An interface that the user named is the one that is meant, whatever its name.
     if rule.kind == "interface":
         return ""
-    if _NOT_LAN.fullmatch(each.interface):
+    if _NOT_LAN.fullmatch(each.interface) or each.is_to_one:
         return Text("belongs to a container network or tunnel")
     for other in host.addresses:
         if _DOCKER.fullmatch(other.interface) and each.ip in other.network:
@@ -226,6 +228,7 @@ def local_addresses(version: IPVersion) -> tuple[LocalAddress, ...]:
             ip_interface((each.ip, each.prefix)).network,
             _fault(version, each),
             bool(each.flags & _PERMANENT),
+            bool(_flags_of(names[each.index]) & _IFF_POINTOPOINT),
         )
         for each in netlink.addresses(_FAMILY[version])
         # An interface that has gone, or come, since its name was asked for is none.
@@ -263,17 +266,18 @@ def _only_interface() -> str:
 
     The ports of a bridge and the members of a bond are none by themselves.
     """
-    found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        for _, name in socket.if_nameindex():
-            if (_INTERFACES / name / "master").exists():
-                continue
-            with suppress(OSError):  # it has gone
-                answer = fcntl.ioctl(asked, _SIOCGIFFLAGS, struct.pack("16sH14x", name.encode(), 0))
-                (flags,) = struct.unpack_from("H", answer, 16)
-                if flags & _IFF_UP and not flags & _IFF_LOOPBACK and not _NOT_LAN.fullmatch(name):
-                    found.append(name)
+    names = [name for _, name in socket.if_nameindex() if not (_INTERFACES / name / "master").exists()]
+    kinds = _IFF_UP | _IFF_LOOPBACK | _IFF_POINTOPOINT
+    found = [name for name in names if _flags_of(name) & kinds == _IFF_UP and not _NOT_LAN.fullmatch(name)]
     return found[0] if len(found) == 1 else ""
+
+
+def _flags_of(name: str) -> int:
+    """Return the flags of an interface, ``IFF_...``; 0 for one that has gone."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked, suppress(OSError):
+        answer = fcntl.ioctl(asked, _SIOCGIFFLAGS, struct.pack("16sH14x", name.encode(), 0))
+        return int(struct.unpack_from("H", answer, 16)[0])
+    return 0
 
 
 def _default_interface(addresses: tuple[LocalAddress, ...]) -> str:
