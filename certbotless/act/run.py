@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from ..base.clock import SlotClock
-from ..base.concurrent import together
+from ..base.concurrent import have_descriptors, together
 from ..base.errors import (
     AccountPaused,
     CaUnavailable,
@@ -103,6 +103,7 @@ def run(
     `config.parallel` sites talk at a time; a site that waits does not count. One that fails delays no other.
     `on_done` is called with each outcome at once, in the thread of the site.
     """
+    have_descriptors()
     slots = threading.BoundedSemaphore(config.parallel)
     goals = [Goal(site, config) for site in sites]
     shared = SharedTargets(goals)

@@ -2,11 +2,13 @@
 
 import json
 import logging
+import resource
 import threading
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from support.children import DONE, run_in_child
 from support.fakes import EPOCH, TlsServer
 from support.files import opened_files
 from support.scenes import (
@@ -112,6 +114,18 @@ def test_where_the_copy_makes_no_sense_a_certificate_is_ordered_in_the_same_run(
     assert "no connection to the CA" in failed_with(scene.run())
     assert set(scene.state.failures) == {"order"}
     assert not scene.file.has_pair
+
+
+@pytest.mark.process
+def test_a_run_of_many_sites_may_have_more_files_open_than_most_programs(scene: Scene) -> None:
+    """200 sites at once, 64 of which ask six name servers that are silent, need 1,600 descriptors."""
+
+    def run_with_few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 4096))
+        assert run(scene.config, [], scene.edges(), Intent()) == []
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 2000
+
+    assert run_in_child(run_with_few) == DONE
 
 
 def test_every_site_is_told_of_and_none_holds_up_another(two: Scene) -> None:
