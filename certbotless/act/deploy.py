@@ -5,6 +5,7 @@ What they show then is proved by `proof`.
 
 import hashlib
 import logging
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -17,6 +18,7 @@ from ..base.clock import Clock, is_believable
 from ..base.errors import CertificateRefused, DeployError, DeployWaits
 from ..base.locks import ActionLock
 from ..base.log_context import waits_for
+from ..base.privileges import environment_of, user_of
 from ..base.times import rfc3339
 from ..base.words import N_, Text
 from ..config.secret import environment_without
@@ -243,7 +245,8 @@ class DeploySteps:
         def act(_: int | None) -> None:
             logger.debug("command.running command=%s", target.name, extra=waits_for(N_("the command")))
             hidden = self._ctx.config.secrets().values()
-            run_command(argv, environment_without(hidden) | self._variables(), timeout_s)
+            environment = environment_without(hidden) | environment_of(user_of(os.geteuid()))
+            run_command(argv, environment | self._variables(), timeout_s)
             self._ctx.tell("command.run", command=target.name)
 
         lock = self._alone_on(shlex.join(argv), PROOF_TIMEOUT_S + timeout_s)

@@ -92,6 +92,16 @@ def user_of(uid: int) -> pwd.struct_passwd:
         return pwd.struct_passwd((f"uid {uid}", "x", uid, uid, "", NO_HOME, "/bin/false"))
 
 
+def environment_of(user: pwd.struct_passwd) -> dict[str, str]:
+    """Return what programs take for the home and the name of a user; nothing for one that is not listed.
+
+    What root has is of no use to the user that a command of root has become.
+    """
+    if user.pw_dir == NO_HOME:
+        return {}  # what is set in a container may be right
+    return {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
+
+
 @contextmanager
 def as_owner(folder: Path) -> Iterator[None]:
     """Reach files with the rights of the owner of a folder, and no others; root has its own again after it.

@@ -4,6 +4,8 @@ The engine is in memory; what is served is served in real TLS on loopback.
 """
 
 import hashlib
+import os
+import pwd
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -578,6 +580,18 @@ def test_a_command_learns_nothing_of_our_secrets(
     ctx.deploy(command=["sh", "-c", f"env >{tmp_path}/seen"], port="none")
     seen = (tmp_path / "seen").read_text().splitlines()
     assert [line for line in seen if "canary" in line] == ["PASSED_ON=canary"]
+
+
+@pytest.mark.process
+def test_a_command_has_the_home_of_the_user_that_runs_it(
+    ctx: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of root has root's in its environment also after it has become the service's user."""
+    for name in ("HOME", "USER", "LOGNAME"):
+        monkeypatch.setenv(name, "/of/another")
+    ctx.deploy(command=["sh", "-c", f'printf "%s " "$HOME" "$USER" "$LOGNAME" >{tmp_path}/seen'], port="none")
+    user = pwd.getpwuid(os.geteuid())
+    assert (tmp_path / "seen").read_text().split() == [user.pw_dir, user.pw_name, user.pw_name]
 
 
 def test_a_command_is_not_run_where_the_leaf_is_served_by_now(

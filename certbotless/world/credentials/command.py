@@ -57,17 +57,13 @@ def key_from(
     """
     name = Text("the command {!r}", argv[0])
     hint: str = Text("run it by hand as user {}", user.pw_name)
-    # Those that root has are no use to the user that a command of root has become.
-    own = {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
-    if user.pw_dir == privileges.NO_HOME:
-        own = {}  # that of a container may be set
     try:
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**environment, **own},
+            env={**environment, **privileges.environment_of(user)},
             start_new_session=True,
             **_rights_of(user),
         )
