@@ -36,7 +36,7 @@ _CONNECT_TIMEOUT_S = 0.5
 _DOWN_STOP_TIMEOUT_S = 1
 # An action and its proof are over by then; what is left of an older trial says nothing of today's service.
 _TRIAL_LASTS = timedelta(minutes=10)
-SILENCE_HINT = Text("check that it runs and that this is its TLS port; see its log")
+SILENCE_HINT = Text("check that it runs and that this is its TLS port; see its log, and certbotless doctor")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def normalise(text: str, *, wildcard: bool = False, local: bool = False) -> str:
     """
     is_wildcard = text.startswith("*.")
     if is_wildcard and not wildcard:
-        hint = Text("a wildcard is allowed in names only")
+        hint = Text("write it in names or certificate")
         raise NameFault(Text("{!r} is a wildcard", printable(text)), hint=hint)
     host = _in_a_labels(text.removeprefix("*.").lower(), N_("{!r} is not a DNS name: {}")).removesuffix(".")
     labels = host.split(".")

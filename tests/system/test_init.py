@@ -91,7 +91,7 @@ def test_a_registry_that_reads_other_files_is_to_be_created_again(bed: Bed) -> N
     other.create()
     flags = ["--domain", DOMAIN, "--access-key-id", "${A}", "--access-key-secret", "${B}"]
     done = certbotless(bed, "init", "--yes", *flags)
-    assert "create registry again with these options: " in done.stdout
+    assert "create registry again with these options (docs/registry.md): " in done.stdout
     assert (
         f": -v {bed.certs}:/certs:ro -e REGISTRY_HTTP_TLS_CERTIFICATE=/certs/{DOMAIN}.pem -e" in done.stdout
     )

@@ -101,7 +101,7 @@ def _by_hand(answers: Answers, made: Running | None) -> list[str]:
     found = []
     if made is not None and made.settings.is_registry and not made.serves(answers.domain):
         options = " ".join(sees_text(answers))
-        found.append(_("create {} again with these options: {}").format(name, options))
+        found.append(_("create {} again with these options (docs/registry.md): {}").format(name, options))
     if answers.key_mode == "0640" and made is not None:
         folder = shlex.quote(str(certs_dir))
         gid = max(made.settings.gids, default="GID")

@@ -81,10 +81,10 @@ def read(config: Config) -> Roots:
         if not held:
             folder.refuse_if_lost(config.certs_dirs)
     if not held:
-        raise CertbotlessError(
-            Text("there is no local CA yet"),
-            hint=Text("the first site with ca: local makes it: certbotless --once"),
-        )
+        hint = Text("add the first site that uses it: certbotless add NAME --ca local")
+        if any(site.is_local for site in config.sites):
+            hint = Text("the first certificate makes it: certbotless --once")
+        raise CertbotlessError(Text("there is no local CA yet"), hint=hint)
     found = [(each, _checked(config, folder.path, each)) for each in held]
     return Roots(
         folder.path,
