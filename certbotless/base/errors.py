@@ -233,6 +233,12 @@ class CaUnavailable(IssueError):
     is_fault_of_ca = True
 
 
+class NotOffered(IssueError):
+    """The CA does not offer what the configuration asks of it: the profile, or dns-01."""
+
+    is_fault_of_ca = True
+
+
 class OrderTimeout(IssueError):
     """The CA kept the order in progress for too long."""
 

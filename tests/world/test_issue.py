@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 from support.fakes import FakeClock
-from support.scripted_ca import CHAIN, CHALLENGE_NAME, DOMAIN, NOW, PROBLEM, WILDCARD, Bench, json_reply
+from support.scripted_ca import (
+    CHAIN,
+    CHALLENGE_NAME,
+    DOMAIN,
+    NOW,
+    PROBLEM,
+    WILDCARD,
+    Bench,
+    json_reply,
+    problem,
+)
 
 from certbotless.base.errors import (
     AuthorizationFailed,
@@ -134,6 +144,7 @@ def test_a_profile_that_the_ca_does_not_list_or_no_list_costs_no_order(bench: Be
     if isinstance(profiles, dict):
         assert "lists no profile 'fast'" in refused.value.message
         assert "classic, tlsserver" in refused.value.hint
+        assert refused.value.is_fault_of_ca
     assert (bench.reserved, bench.ca.asked.count("order")) == (0, 0)
 
 
@@ -259,6 +270,20 @@ def test_a_stop_while_the_ca_validates_leaves_nothing_in_dns_and_keeps_the_order
         bench.issue((DOMAIN,))
     assert bench.pending.url
     bench.assert_dns_is_clean()
+
+
+@pytest.mark.row(48)
+@pytest.mark.parametrize(
+    ("kind", "is_fault_of_ca"),
+    [("malformed", False), ("invalidProfile", True), ("rejectedIdentifier", True)],
+)
+def test_what_a_ca_refuses_by_its_own_rules_another_one_may_issue(
+    bench: Bench, kind: str, is_fault_of_ca: bool
+) -> None:
+    bench.ca.instead["order"].append(problem(kind, 400))
+    with pytest.raises(IssueError, match=kind) as refused:
+        bench.issue((DOMAIN,))
+    assert (refused.value.is_fault_of_ca, bench.reserved) == (is_fault_of_ca, 0)
 
 
 @pytest.mark.row(48)

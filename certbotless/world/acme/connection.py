@@ -52,6 +52,8 @@ _MOST_RETRY_AFTER = timedelta(hours=34)
 _LONG_WAIT = timedelta(hours=1)
 
 PROBLEM = "urn:ietf:params:acme:error:"
+# What one CA does not issue, another one may (RFC 8555 section 6.7; draft-ietf-acme-profiles, section 5).
+_OWN_POLICY = ("invalidProfile", "rejectedIdentifier", "unsupportedIdentifier")
 # By the kind of a problem.
 ACCOUNT_HINTS = {
     "accountDoesNotExist": Text("check acme.directory"),
@@ -238,4 +240,6 @@ def _from_problem(
             hint = Text("do what {} asks for, then run certbotless --renew-now", to_visit)
         return AccountRefused(text, hint=hint)
     kind_of_error = CaUnavailable if kind in ("serverInternal", "badNonce") else RequestRefused
-    return kind_of_error(text, retry_after=wait)
+    refused = kind_of_error(text, retry_after=wait)
+    refused.is_fault_of_ca |= kind in _OWN_POLICY
+    return refused

@@ -18,7 +18,7 @@ from acme import challenges, messages
 from acme import errors as acme_errors
 
 from ...base.clock import START_SLACK, TRUSTED_SKEW, Clock, Pace, is_possible
-from ...base.errors import AuthorizationFailed, ClockWrong, IssueError, OrderTimeout, printable
+from ...base.errors import AuthorizationFailed, ClockWrong, IssueError, NotOffered, OrderTimeout, printable
 from ...base.log_context import waits_for
 from ...base.names import NameFault, challenge_name, normalise
 from ...base.times import rfc3339
@@ -248,7 +248,7 @@ class Issuance:
         listed = self._account.directory.meta.profiles
         if self.acme.profile is not None and listed is not None and self.acme.profile not in listed:
             names = printable(", ".join(sorted(listed)))
-            raise IssueError(
+            raise NotOffered(
                 Text("the CA at {} lists no profile {!r}", self.acme.url, self.acme.profile),
                 hint=Text("set acme.profile to one of: {}", names),
             )
@@ -278,7 +278,7 @@ class Issuance:
                 response, txt_value = body.chall.response_and_validation(self._account.key)
                 is_answered = body.status != messages.STATUS_PENDING
                 return _Challenge(name, url, body.uri, txt_value, response, is_answered)
-        raise IssueError(
+        raise NotOffered(
             Text("the CA at {} offers no dns-01 challenge for {!r}", self.acme.url, printable(name, 80)),
             hint=Text("choose a CA that validates by DNS"),
         )
