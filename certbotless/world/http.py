@@ -84,6 +84,9 @@ class BoundedSession(requests.Session):
                 if coding.strip().lower() not in ("", "identity"):
                     raise BadAnswer(Text("its answer is packed ({}), unasked", printable(coding, 40)))
                 _ = response.content  # reads it, and keeps it
+        except requests.exceptions.InvalidSchema as exc:
+            # Of the environment: a library of its own would be needed for SOCKS.
+            raise requests.exceptions.ProxyError(exc) from exc
         except requests.RequestException as exc:
             if self._bounds.exceeded:
                 raise BadAnswer(self._bounds.exceeded) from exc

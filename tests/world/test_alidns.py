@@ -422,11 +422,10 @@ def test_an_error_that_is_none_of_the_transport_goes_through() -> None:
 def test_a_proxy_that_gives_no_connection_is_told_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One that is away, and one that takes no tunnels."""
+    """One that is away, one that takes no tunnels, and one of a kind that needs another library."""
     with HttpServer(lambda _: None) as server:
-        places = ["127.0.0.1:1", server.url.removeprefix("http://")]
-        for place in places:
-            monkeypatch.setenv("HTTPS_PROXY", f"http://somebody:a-password@{place}")
+        for proxy in ("http://127.0.0.1:1", server.url, "socks5h://127.0.0.1:1"):
+            monkeypatch.setenv("HTTPS_PROXY", proxy.replace("://", "://somebody:a-password@"))
             access = ApiAccess("https://alidns.aliyuncs.com", Key(KEY_ID, SECRET))
             with pytest.raises(DnsUnavailable, match="the proxy gave no connection") as unavailable:
                 AlidnsAccount(access, FakeClock(least_sleep_s=100)).find(NAME)

@@ -161,6 +161,16 @@ def test_every_error_of_the_libraries_is_mapped(kind: type[Exception]) -> None:
     assert isinstance(error.__cause__, kind)
 
 
+def test_a_proxy_that_gives_no_connection_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is away, and one of a kind that needs another library."""
+    for proxy in ("http://127.0.0.1:1", "socks5h://127.0.0.1:1"):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        network = Network(None, Acme(directory=DIRECTORY), FakeClock())
+        with pytest.raises(CaUnavailable, match="the proxy gave no connection") as refused, network.errors():
+            network.read_directory()
+        assert "NO_PROXY" in refused.value.hint
+
+
 def test_there_are_errors_of_each_library_to_map() -> None:
     assert all(len(classes(module)) > 3 for module in (acme.errors, jose.errors, requests.exceptions))
 

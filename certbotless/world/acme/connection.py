@@ -181,6 +181,11 @@ class Network(ClientNetwork):
                     "set acme.ca_bundle for a private CA, or check which server answers there, and this "
                     "machine's clock"
                 )
+            case requests.exceptions.ProxyError():
+                text = Text("the proxy gave no connection to the CA at {}", directory)
+                hint = Text(
+                    "correct HTTPS_PROXY, or name the CA's host in NO_PROXY; a SOCKS proxy is not supported"
+                )
             case requests.RequestException():
                 text = Text("no connection to the CA at {} ({})", directory, type(exc).__name__)
                 hint = Text("check the network and acme.directory")

@@ -85,7 +85,9 @@ def transport_errors(action: str, access: ApiAccess) -> Iterator[None]:
                 )
             case requests.exceptions.ProxyError():
                 what = Text("the proxy gave no connection")
-                hint = Text("correct HTTPS_PROXY, or name the API's host in NO_PROXY")
+                hint = Text(
+                    "correct HTTPS_PROXY, or name the API's host in NO_PROXY; a SOCKS proxy is not supported"
+                )
             case requests.RequestException() | ValueError():
                 what = Text("no connection ({})", type(exc).__name__)
                 hint = Text("check the network, the resolver and {}", access.setting)
