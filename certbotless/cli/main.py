@@ -219,8 +219,10 @@ def _doctor(source: Path | None, args: argparse.Namespace) -> int:
     from .doctor import finding, run
 
     log.set_up(logging.CRITICAL)
-    # Its record is deleted, and the program ended that gives a key, as at Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Its record is deleted, and the program ended that gives a key, as at Ctrl-C; not if nohup is in effect.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     raw = load.read(source)
     checked = load.spoken(raw, str(source or "-"))
     if args.json:

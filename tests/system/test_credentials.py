@@ -199,14 +199,14 @@ def test_root_runs_the_program_as_the_user_of_the_service(bare: Bed, user: int) 
 
 
 def test_a_doctor_that_is_stopped_ends_the_program(bare: Bed) -> None:
-    """As by `timeout`, which sends SIGTERM; and as at Ctrl-C."""
+    """As by `timeout`, which sends SIGTERM; where the terminal is closed; and at Ctrl-C."""
     take_the_key_away(bare)
     program, pid = bare.home / "aliyun-key", bare.home / "pid"
     program.write_text(f"#!/bin/sh\necho $$ >{pid}.new; mv {pid}.new {pid}; exec sleep 300\n")
     program.chmod(0o755)
     bare.config["aliyun"]["credentials"] = {"command": [str(program)]}
     bare.write()
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         doctor = subprocess.Popen(bare.command("doctor"), stdout=subprocess.DEVNULL)
         wait_until(pid.exists, "the program runs")
         doctor.send_signal(signum)
