@@ -43,7 +43,9 @@ def test_a_zone_that_is_not_found_is_asked_for(file: Path) -> None:
     asked = {"console lists it": ["example.com", "", "sweetlove.top"]}
     _, said = world.run(file, keys(asked))
     assert f"'{DOMAIN}' is not in the zone 'example.com'" in said
+    assert "  the domain is not found: no zone holds it\n  Is it mistyped?" in said
     assert "Is your domain elsewhere?" in said
+    assert "the key does not work" not in said
     assert [key.zone for key in world.keys] == ["", "", "sweetlove.top"]
     assert load.load(file).sites[0].zone == "sweetlove.top"
 

@@ -190,9 +190,12 @@ def _say_masked(questions: Questions, key: Key) -> None:
 
 
 def _say_fault(questions: Questions, tried: Tried, zone: str) -> None:
-    questions.say(_("  the key does not work: {}").format(_(str(tried.error))))
     if isinstance(tried.error, ZoneNotFound):
+        questions.say(_("  the domain is not found: {}").format(_(str(tried.error))))
+        questions.say(_("  Is it mistyped? Press Ctrl-C, and begin again."))
         questions.say(_(ELSEWHERE))
+    else:
+        questions.say(_("  the key does not work: {}").format(_(str(tried.error))))
     if tried.account:
         text = _(
             "  If its RAM user has no policy for {} yet, attach this one, with the digits of your account:"
