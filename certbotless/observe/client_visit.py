@@ -27,6 +27,7 @@ from ..model.records import address_type
 from ..model.view import ClientFacts, View, Visits, digest_of_visit, facts_of, ports_of
 from ..world.dns import hijack
 from ..world.resolve import addresses_of, connect, left_s
+from ..world.tls import shake_hands
 from .views import look_at
 
 logger = logging.getLogger(__name__)
@@ -223,7 +224,10 @@ def knock(host: str, port: int, name: str, *, timeout_s: float = _TIMEOUT_S) -> 
         deadline_s = time.monotonic() + timeout_s
         with connect(host, port, timeout_s) as raw:
             raw.settimeout(left_s(deadline_s))
-            with ssl.create_default_context().wrap_socket(raw, server_hostname=name) as tls:
+            with ssl.create_default_context().wrap_socket(
+                raw, server_hostname=name, do_handshake_on_connect=False
+            ) as tls:
+                shake_hands(tls)
                 return _ask(tls, f"{name}:{port}", deadline_s)
     except ssl.SSLCertVerificationError as exc:
         return Met(False, None, Text("not trusted: {}", printable(exc.verify_message, 300)), exc.verify_code)

@@ -11,6 +11,10 @@ from functools import cache
 
 from .resolve import connect
 
+# How a server of TLS 1.2 refuses a client without a certificate: OpenSSL's and Java's words, and those of Go.
+_WANTS_OURS = ("SSLV3_ALERT_HANDSHAKE_FAILURE", "SSLV3_ALERT_BAD_CERTIFICATE")
+# The module's own name for it is private (_ssl.ENCODING_DER); Python 3.13 has a method for both.
+_DER = 2
 # A slow box needs a second for a handshake; together with the connection that stays below the 5 s of a check.
 _HANDSHAKE_TIMEOUT_S = 2
 
@@ -33,11 +37,33 @@ def served_leaf(host: str, port: int, server_name: str, *, connect_timeout_s: fl
     try:
         with connect(host, port, connect_timeout_s) as raw:
             raw.settimeout(_HANDSHAKE_TIMEOUT_S)
-            with _context().wrap_socket(raw, server_hostname=server_name) as tls:
-                leaf = tls.getpeercert(binary_form=True) or b""  # no server of TLS is without one
+            with _context().wrap_socket(
+                raw, server_hostname=server_name, do_handshake_on_connect=False
+            ) as tls:
+                leaf = shake_hands(tls)
     except (OSError, ValueError):
         return ""
     return hashlib.sha256(leaf).hexdigest()
+
+
+def shake_hands(tls: ssl.SSLSocket) -> bytes:
+    """Make the handshake, and return the leaf that the server shows, DER; it is verified as its context says.
+
+    A server that wants a certificate of its clients has shown its own before. It says so after the handshake,
+    but within it by TLS 1.2 (RFC 5246 section 7.4.6).
+
+    Raises:
+        OSError: no TLS is possible with it, or what it shows is not trusted.
+    """
+    try:
+        tls.do_handshake()
+    except ssl.SSLError as exc:
+        shown = tls._sslobj.get_unverified_chain() if exc.reason in _WANTS_OURS else None  # type: ignore[attr-defined]
+        if not shown:
+            raise
+        leaf: bytes = shown[0].public_bytes(_DER)
+        return leaf
+    return tls.getpeercert(binary_form=True) or b""  # no server of TLS is without one
 
 
 def serves_valid(host: str, port: int, server_name: str, issuers: Iterable[bytes]) -> bool:
@@ -57,7 +83,8 @@ def serves_valid(host: str, port: int, server_name: str, issuers: Iterable[bytes
             context.load_verify_locations(cadata=chain.decode())
         with connect(host, port, 2) as raw:
             raw.settimeout(_HANDSHAKE_TIMEOUT_S)
-            with context.wrap_socket(raw, server_hostname=server_name):
+            with context.wrap_socket(raw, server_hostname=server_name, do_handshake_on_connect=False) as tls:
+                shake_hands(tls)
                 return True
     except (OSError, ValueError):
         return False

@@ -92,11 +92,12 @@ def test_who_says_a_byte_now_and_then_does_not_hold_us() -> None:
     assert (met.is_trusted, met.status) == (True, None)
 
 
-def test_who_wants_a_certificate_of_the_client_is_trusted_all_the_same() -> None:
-    """With TLS 1.3 it says so only after the handshake."""
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_who_wants_a_certificate_of_the_client_is_trusted_all_the_same(version: ssl.TLSVersion) -> None:
+    """With TLS 1.3 it says so only after the handshake, with TLS 1.2 within it."""
     context = context_of(CA.issue_cert(NAME))
     CA.configure_trust(context)
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode, context.maximum_version = ssl.CERT_REQUIRED, version
     with listening(speak_tls(context)) as port:
         met = knock("127.0.0.1", port, NAME)
     assert (met.is_trusted, met.status, met.is_error) == (True, None, False)

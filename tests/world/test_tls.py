@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.listeners import context_of, listening, speak_tls
 
-from certbotless.world.tls import served_leaf
+from certbotless.world.tls import served_leaf, serves_valid
 
 NAME, OTHER_NAME = "devbox.sweetlove.test", "other.sweetlove.test"
 CA = trustme.CA()
@@ -58,6 +58,21 @@ def test_a_new_leaf_is_seen_at_once() -> None:
         before = served_leaf("127.0.0.1", port, NAME)
         new.configure_cert(context)
         assert (before, served_leaf("127.0.0.1", port, NAME)) == (leaf_of(old), leaf_of(new))
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_who_wants_a_certificate_of_the_client_serves_one_all_the_same(version: ssl.TLSVersion) -> None:
+    """By TLS 1.2 the handshake ends with an alert, but the server has shown its own by then."""
+    certificate = CA.issue_cert(NAME)
+    context = context_of(certificate)
+    CA.configure_trust(context)
+    context.verify_mode, context.maximum_version = ssl.CERT_REQUIRED, version
+    root = CA.cert_pem.bytes()
+    with listening(speak_tls(context)) as port:
+        assert served_leaf("127.0.0.1", port, NAME) == leaf_of(certificate)
+        assert serves_valid("127.0.0.1", port, NAME, [root])
+        assert not serves_valid("127.0.0.1", port, OTHER_NAME, [root])
+        assert not serves_valid("127.0.0.1", port, NAME, [])
 
 
 def test_a_closed_port_serves_none() -> None:
