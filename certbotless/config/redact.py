@@ -46,10 +46,11 @@ _FORMS = (
     (re.compile(r"\beyJ[\w-]{8,}(?:\.[\w-]*)*"), _HIDDEN),
     (re.compile(r"(?<![\w.-])[\w-]{22,}\.[\w-]{43}(?![\w-])"), _HIDDEN),
 )
-# What may be a secret in the words of a program: long, of mixed letters and digits. A path is none, nor is
-# the fingerprint of a host, which ssh shows.
+# What may be a secret in the words of a program: long, of mixed letters and digits. Vault writes the kind of
+# its token and a dot first (hvb., s.). A path is none, nor is the fingerprint of a host, which ssh shows.
 _LIKE_A_SECRET = re.compile(
-    r"(?<![\w/.+-])(?<!SHA256:)(?=[\w+/=-]*[0-9])(?=[\w+/=-]*[a-z])(?=[\w+/=-]*[A-Z])[\w+/=.-]{20,}"
+    r"(?<![\w/.+-])(?<!SHA256:)(?:\w{1,4}\.)?"
+    r"(?=[\w+/=-]*[0-9])(?=[\w+/=-]*[a-z])(?=[\w+/=-]*[A-Z])[\w+/=.-]{20,}"
 )
 
 

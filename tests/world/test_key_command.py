@@ -291,6 +291,7 @@ def test_a_stop_ends_it(program: Callable[[str], list[str]], monkeypatch: pytest
         f"{prints(PLAIN)}\necho 'the key is {SECRET} with {TOKEN} of {ID}' >&2; exit 1",
         f'echo \'{{"AccessKeyId": "{ID}", "AccessKeySecret": "{SECRET}"\' >&2; exit 1',
         f"set -x\nexport AccessKeySecret={SECRET} SecurityToken={TOKEN}\nexit 1",
+        f"echo 'of s.{TOKEN[4:]}, hvb.{TOKEN[4:]}' >&2; exit 1",
         f"printf 'before\\033[31m\\n{TOKEN}\\n' >&2; exit 1",
         # Without digits no form tells it from a word.
         f"{prints({'Credentials': PLAIN | {'AccessKeySecret': WORDY}})}\necho 'of {WORDY}' >&2; exit 1",
@@ -301,7 +302,7 @@ def test_a_stop_ends_it(program: Callable[[str], list[str]], monkeypatch: pytest
         f"printf '{WORDY} ' >&2; yes Ab3 | tr -d '\\n' | head -c {4095 - len(WORDY) // 2} >&2; exit 1",
     ],
     ids=[
-        *("of its own key", "as JSON", "of a shell", "with control characters", "STS", "Vault"),
+        *("of its own key", "as JSON", "of a shell", "of Vault", "with control characters", "STS", "Vault"),
         *("not whole", "of another form", "cut"),
     ],
 )
@@ -312,6 +313,7 @@ def test_its_last_words_are_shown_without_what_may_be_secret(
     assert "ended with 1: " in told or "printed no JSON object: " in told or "gives no " in told
     assert "***" in told
     assert WORDY[-8:] not in told
+    assert TOKEN[-12:] not in told
     assert told.isprintable()
 
 
