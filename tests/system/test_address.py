@@ -356,6 +356,19 @@ def test_in_a_container_with_the_hosts_network_the_address_is_the_hosts() -> Non
     assert found == ["192.168.1.20"] * 3
 
 
+@pytest.mark.usefixtures("_in_a_container")
+def test_with_the_hosts_network_a_card_is_seen_where_the_engine_has_no_bridge() -> None:
+    """As with rootless Podman. Only a card has a device in /sys, which is laid here by hand."""
+    found = ask(
+        ["auto", "auto:eth0", "auto:192.168.0.0/16"],
+        interface("eth0", "192.168.1.20"),
+        default_route("eth0", "192.168.1.1"),
+        "mount -t tmpfs none /sys/class/net",
+        "mkdir -p /sys/class/net/eth0/device",
+    )
+    assert found == ["192.168.1.20"] * 3
+
+
 # --- the record follows -------------------------------------------------------------------------------------
 
 

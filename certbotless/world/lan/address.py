@@ -65,7 +65,7 @@ _TEMPORARY, _DAD_FAILED, _DEPRECATED, _TENTATIVE, _PERMANENT = 0x01, 0x08, 0x20,
 # netdevice(7), linux/if.h.
 _SIOCGIFFLAGS, _IFF_UP, _IFF_LOOPBACK, _IFF_POINTOPOINT = 0x8913, 0x1, 0x8, 0x10
 
-# sysfs-class-net: the link `master` of an interface that is a part of another one.
+# sysfs-class-net: the link `master` of an interface that is a part of another one, and `device` of a card.
 _INTERFACES = Path("/sys/class/net")
 
 # Of IPv6, the first that is so counts.
@@ -76,7 +76,7 @@ _FAULTS = {
 }
 
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
-# What a host has and a container's own network does not: bridges.
+# What a host has and a container's own network does not: bridges, and interfaces of devices.
 _HOST_BRIDGE = re.compile(r"docker|br|podman|cni|virbr|vmbr")
 
 
@@ -302,4 +302,5 @@ def _is_in_container() -> bool:
     """Tell whether we run in a container that has a network of its own."""
     if not any(Path(mark).exists() for mark in _CONTAINER_MARKS):
         return False
-    return not any(_HOST_BRIDGE.match(name) for _, name in socket.if_nameindex())
+    names = [name for _, name in socket.if_nameindex()]
+    return not any(_HOST_BRIDGE.match(name) or (_INTERFACES / name / "device").exists() for name in names)
