@@ -35,7 +35,7 @@ def completed_by_bash(machine: Machine, prefix: str) -> str:
 def assert_a_link_stays(machine: Machine) -> None:
     """A configuration that is a link to what is not there just now, as in a folder that is mounted later."""
     machine.ok("sh", "-euc", f"cd {_ETC}; mv config.yaml mine; ln -s /srv/not-mounted/config.yaml .")
-    assert f"{_ETC}/config.yaml is yours" in make(machine, "install")
+    assert f"kept: {_ETC}/config.yaml" in make(machine, "install")
     assert machine.path(f"{_ETC}/config.yaml").is_symlink()
     machine.ok("mv", f"{_ETC}/mine", f"{_ETC}/config.yaml")
 
@@ -91,13 +91,13 @@ def test_an_installation_a_second_one_and_its_end(machine: Machine, paper: Readi
     machine.ok("systemctl", "enable", "certbotless.service", "certbotless-check.timer")
     assert paper.commands("docs/upgrade.md", "make install") == [install]
     said = make(machine, "install")
-    assert f"{_ETC}/config.yaml is yours" in said
+    assert f"kept: {_ETC}/config.yaml" in said
     assert machine.path(f"{_ETC}/config.yaml").read_text() == "# mine\n"
     assert kept(machine) == before
     assert_a_link_stays(machine)
 
     for _ in range(2):
-        assert "left, for they are yours" in make(machine, "uninstall")
+        assert "kept: " in make(machine, "uninstall")
     assert machine.path(f"{_ETC}/config.yaml").read_text() == "# mine\n"
     for path in ("/certs/a.pem", f"{_STATE}/ledger.jsonl", "/etc/credstore/certbotless.access_key_id"):
         assert machine.path(path).exists(), path
