@@ -132,20 +132,23 @@ def test_a_source_that_fails_is_asked_once_for_all_sites() -> None:
     assert kept.key() is source.given[0]
 
 
-def test_after_a_stop_no_other_site_asks() -> None:
-    """Each may be noticed only after 2 s, and all sites wait one after another."""
-    clock, asked = SystemClock(), []
-
-    def fetch() -> Key:
-        asked.append(1)
-        clock.stop()
-        raise Interrupted("asked to stop")
-
-    kept = FetchedKey(fetch, clock, "", lambda key: None)
+def test_where_a_stop_has_ended_a_fetch_no_other_site_begins_one() -> None:
+    """Each would notice the stop only after 2 s, and all sites wait one after another."""
+    source = Source()
+    source.fault = Interrupted("asked to stop")
+    kept = source.kept()
     for _ in range(8):
         with pytest.raises(Interrupted):
             kept.key()
-    assert len(asked) == 1
+    assert source.asked == 1
+
+
+def test_after_a_stop_a_quick_source_still_gives_a_key() -> None:
+    """What was made is deleted, also with a key that has ended meanwhile."""
+    clock = SystemClock()
+    clock.stop()
+    key = Key("STS.1", "secret", "token", clock.now() + MINUTE)
+    assert FetchedKey(lambda: key, clock, "", lambda key: None).key() is key
 
 
 def test_many_threads_share_one_key() -> None:

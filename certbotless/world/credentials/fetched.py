@@ -54,7 +54,7 @@ class FetchedKey:
         self._lock = threading.Lock()
         self._key: Key | None = None
         self._renew_at: datetime | None = None
-        self._failed: DnsError | None = None
+        self._failed: DnsError | Interrupted | None = None
         self._failed_s = 0.0
 
     def key(self) -> Key:
@@ -92,10 +92,13 @@ class FetchedKey:
         """Fetch a key and keep it. A source that has just failed is not asked again: others wait for us."""
         if self._failed is not None and self._clock.monotonic() - self._failed_s < _PAUSE_S:
             raise self._failed
-        # Each of the others that have waited for us would begin a fetch after a stop.
-        self._clock.sleep(0)
         try:
             key = self._fetch()
+        except Interrupted as exc:
+            # Each of the others that have waited for us would begin another one. A quick source gives a key
+            # after a stop, too: what was made is deleted with it.
+            self._failed, self._failed_s = exc, self._clock.monotonic()
+            raise
         except DnsError as exc:
             kind = KeyUnavailable if exc.retryable else KeyRefused
             self._failed = kind(exc.message, hint=exc.hint, retry_after=exc.retry_after)
