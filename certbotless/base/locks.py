@@ -50,7 +50,9 @@ class Lock:
             files.make_dir(self._path.parent, 0o700)
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            pace = Pace(self._clock, self._timeout_s, first_s=0.02, most_s=1)
+            # Some 200 sites write to the ledger, each for some 50 ms. With longer pauses nobody has it for
+            # most of the time, and some wait in vain.
+            pace = Pace(self._clock, self._timeout_s, first_s=0.02, most_s=0.1)
             if not _try_flock(self._fd, fcntl.LOCK_EX):
                 logger.debug("lock.waiting file=%s", self._path, extra=waits_for(N_("another run")))
                 while not _try_flock(self._fd, fcntl.LOCK_EX):

@@ -106,11 +106,12 @@ def test_a_lock_ends_with_its_holder_however_that_ends(tmp_path: Path, lock: Cal
 
 
 def test_a_lock_that_is_waited_for_is_tried_often(tmp_path: Path, site: SiteFile) -> None:
+    """Also after a while: of 100 sites that wrote to the ledger for 0.1 s, 21 had waited for 60 s in vain."""
     clock = FakeClock()
     with site.locked(FakeClock(), 1), pytest.raises(StoreError), site.locked(clock, 60):
         pytest.fail("the lock is held")
     assert clock.sleeps[0] <= 0.05
-    assert max(clock.sleeps) <= 1
+    assert max(clock.sleeps) <= 0.1
 
 
 def test_a_stop_ends_the_wait_for_a_lock_and_leaves_nothing_open(site: SiteFile) -> None:
