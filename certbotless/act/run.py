@@ -106,14 +106,12 @@ def run(
     have_descriptors()
     slots = threading.BoundedSemaphore(config.parallel)
     goals = [Goal(site, config) for site in sites]
-    shared = SharedTargets(goals)
+    shared = SharedTargets(goals, _MOST_THREADS)
 
     def one(goal: Goal) -> Outcome:
         with about(goal.site.domain):
-            try:
+            with shared.running(goal.site):
                 outcome = _guarded(goal, edges, intent, slots, shared)
-            finally:
-                shared.end(goal.site)
             on_done(outcome)
         return outcome
 

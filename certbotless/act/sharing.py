@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ..base.clock import Clock, Pace
@@ -32,17 +32,21 @@ class SharedTargets:
     A container counts as shared whether a target names it or matches it by its label. The names behind a
     label are those of the last check.
 
+    Args:
+        most: so many run at a time. Where there are more, those that have not begun are not waited for: they
+            begin when others have ended.
+
     Attributes:
         turns: of the sites that share a certificate; None where none does.
     """
 
-    def __init__(self, goals: Sequence[Goal]) -> None:
+    def __init__(self, goals: Sequence[Goal], most: int) -> None:
         self._names = {
             (goal.site.domain, t.name): _names_of(goal, t, is_shared=len(goals) > 1)
             for goal in goals
             for t in goal.site.deploy
         }
-        self._certifying = {goal.site.domain for goal in goals}
+        self._certifying = {goal.site.domain for goal in goals if len(goals) <= most}
         self._lock = threading.Lock()
         self.turns: Turns | None = None
         if any(goal.site.certificate for goal in goals):
@@ -58,11 +62,17 @@ class SharedTargets:
         places = {domain: place for place, domain in enumerate(self.turns.order)} if self.turns else {}
         return sorted(goals, key=lambda goal: places.get(goal.site.domain, -1))
 
-    def end(self, site: Site) -> None:
-        """Note that the run of a site has ended."""
-        self.leave(site.domain)
-        if self.turns is not None:
-            self.turns.end(site)
+    @contextmanager
+    def running(self, site: Site) -> Iterator[None]:
+        """Note that the run of a site begins, and that it has ended."""
+        with self._lock:
+            self._certifying.add(site.domain)
+        try:
+            yield
+        finally:
+            self.leave(site.domain)
+            if self.turns is not None:
+                self.turns.end(site)
 
     def leave(self, domain: str) -> None:
         """Note that the site has its certificate, or will not get one in this run."""

@@ -250,7 +250,7 @@ def test_every_run_has_the_turns_of_the_file(house: House) -> None:
 
     def order(*domains: str) -> list[str]:
         goals = [Goal(site, config) for site in config.kept if site.domain in domains]
-        return [goal.site.domain for goal in SharedTargets(goals).in_turn(goals)]
+        return [goal.site.domain for goal in SharedTargets(goals, len(goals)).in_turn(goals)]
 
     assert order(WILDCARD, *house.names) == [WILDCARD, first, last, second, *others]
     assert order(second, last) == [last, second]

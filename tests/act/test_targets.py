@@ -23,6 +23,7 @@ from support.scenes import (
     failed_with,
 )
 
+from certbotless.act import run
 from certbotless.base.times import rfc3339
 from certbotless.model.deployed import Acted
 from certbotless.world.containers import Container
@@ -195,6 +196,16 @@ def test_an_action_that_succeeded_for_one_site_counts_for_another_one(scene: Sce
     share(scene, {"container": "registry"}, {"container": "registry"})
     assert [outcome.state for outcome in scene.run_all()] == ["ok", "ok"]
     assert len(scene.engine.restarts) == 1
+
+
+def test_a_site_that_has_no_thread_yet_is_not_waited_for(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a thousand with one service 800 begin when others have ended: each 200 waited two minutes."""
+    share(scene, {"container": "registry"}, {"container": "registry"})
+    monkeypatch.setattr(run, "_MOST_THREADS", 1)
+    assert [outcome.state for outcome in scene.run_all()] == ["ok", "ok"]
+    assert sum(scene.clock.sleeps) < 1
 
 
 def test_an_action_counts_for_no_site_that_asks_for_another_one(scene: Scene) -> None:
