@@ -213,8 +213,8 @@ def link(path: Path, target: str) -> None:
         temporary.symlink_to(target)
 
 
-def probe(path: Path) -> None:
-    """Write, sync, read back and remove a file beside `path` that is as large as a pair.
+def probe(path: Path, *, links: bool = False) -> None:
+    """Write, sync, read back and remove a file beside `path` that is as large as a pair; then make a link.
 
     Its bytes are random, so that no file system stores it in less room than a key.
 
@@ -227,6 +227,13 @@ def probe(path: Path) -> None:
             write_new(trial, data, 0o600)
             if read(trial) != data:
                 raise OSError(errno.EIO, "it does not read back as it was written")
+            if links:  # CIFS keeps them by an option of the mount alone, and FAT never does
+                trial.unlink()
+                try:
+                    trial.symlink_to(TRIAL)
+                except OSError as exc:
+                    what = Text("no symbolic link can be made there ({})", reason_of(exc))
+                    raise OSError(exc.errno, what) from exc
         finally:
             with suppress(OSError):
                 trial.unlink()

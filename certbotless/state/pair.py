@@ -193,7 +193,7 @@ class Store:
         with files.store_errors(self._certs_dir):
             self._refuse_what_is_in_the_way()
             files.make_dir(self._home, 0o755)
-            files.probe(self._current)
+            files.probe(self._current, links=True)
 
     def tidy(self) -> None:
         """Remove what killed runs have left. Hold the site's lock. What cannot be removed stays."""

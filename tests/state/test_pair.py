@@ -1,7 +1,9 @@
 """The published pair: swapped as one, found again with its facts, and tidied up after."""
 
+import errno
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -435,6 +437,21 @@ def test_a_store_without_room_is_told_before_an_order(tmp_path: Path) -> None:
         Store(tmp_path, DOMAIN).probe_writable()
 
     assert run_in_child(probe) == REFUSED
+    assert list(home(tmp_path).iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_store_without_links_is_told_before_an_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As on a CIFS mount without its option for them, and on FAT."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    with pytest.raises(StoreError, match="no symbolic link can be made"):
+        Store(tmp_path, DOMAIN).probe_writable()
     assert list(home(tmp_path).iterdir()) == []
 
 
