@@ -53,12 +53,14 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clock. Any thread or signal handler may stop it.
 
-    The stop is a token in a queue; every waiter takes it and puts it back. A signal handler may use a
-    SimpleQueue even while it interrupts a user of it, unlike the lock of an Event.
+    The stop is a token in a queue; every waiter takes it and puts it back, so the queue may be empty for a
+    moment. A signal handler may use a SimpleQueue even while it interrupts a user of it, unlike the lock of
+    an Event.
     """
 
     def __init__(self) -> None:
         self._stop: SimpleQueue[None] = SimpleQueue()
+        self._is_stopped = False
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -67,21 +69,23 @@ class SystemClock:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        try:
-            self._stop.get(timeout=max(seconds, 0))
-        except Empty:
-            return
-        self._stop.put(None)
+        if not self._is_stopped:
+            try:
+                self._stop.get(timeout=max(seconds, 0))
+            except Empty:
+                return
+            self._stop.put(None)
         raise Interrupted(Text("asked to stop"), hint=Text("the next run carries on"))
 
     def stop(self) -> None:
         """Make every present and later sleep raise `Interrupted`."""
+        self._is_stopped = True
         self._stop.put(None)
 
     @property
     def is_stopped(self) -> bool:
         """Whether `stop` was called."""
-        return not self._stop.empty()
+        return self._is_stopped
 
 
 class SlotClock:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -29,6 +30,24 @@ def test_a_stopped_clock_ends_every_later_sleep_at_once() -> None:
     with pytest.raises(Interrupted):
         clock.sleep(60)
     assert time.monotonic() - began < 60
+
+
+def test_a_stop_is_seen_at_once_also_while_those_who_wait_wake() -> None:
+    """Each of them takes the token for a moment: what comes next must not begin in such a one."""
+
+    def wait() -> None:
+        with suppress(Interrupted):
+            clock.sleep(60)
+
+    clock = SystemClock()
+    waiting = [threading.Thread(target=wait) for _ in range(8)]
+    for thread in waiting:
+        thread.start()
+    clock.stop()
+    while any(thread.is_alive() for thread in waiting):
+        assert clock.is_stopped
+        with pytest.raises(Interrupted):
+            clock.sleep(0)
 
 
 def test_a_sleep_under_way_ends_when_the_clock_is_stopped() -> None:
