@@ -124,7 +124,7 @@ class DeploySteps:
         """Let a service of the Swarm serve what is published; other sites may have a secret in it too."""
         from .service import LONGEST_S, ServiceRoll  # noqa: PLC0415  (nothing of it is loaded for others)
 
-        with self._alone_on(target.name, LONGEST_S):
+        with self._alone_on(target, target.name, LONGEST_S):
             roll = ServiceRoll(self._ctx, self._proof, target, is_canary=is_canary)
             roll.run(is_held=self._is_held(target), is_retry=self._is_retry)
 
@@ -153,7 +153,7 @@ class DeploySteps:
             self._wait(found.name, self._where(target, found))
             return
         timeout_s = PROOF_TIMEOUT_S + target.stop_timeout.total_seconds() + _CONTAINER_MARGIN_S
-        with self._alone_on(found.name, timeout_s) as lock:
+        with self._alone_on(target, found.name, timeout_s) as lock:
             container = self._ctx.containers.find(found.name)
             is_ours = self._is_left_by_us(container, is_canary=is_canary)
             _check_may_act(container, is_ours)
@@ -195,10 +195,12 @@ class DeploySteps:
             )
             self._proof.settle(service, lock)
 
-    def _alone_on(self, name: str, timeout_s: float) -> ActionLock:
+    def _alone_on(self, target: Target, name: str, timeout_s: float) -> ActionLock:
         # By the name: a container that is made again has the same lock, and no file is left of the old one.
-        lock_id = hashlib.sha256(name.encode()).hexdigest()
-        return ActionLock(self._ctx.config.state_dir, lock_id, self._ctx.clock, timeout_s)
+        lock_id, config = hashlib.sha256(name.encode()).hexdigest(), self._ctx.config
+        # The sites that have it act one after the other, each for that long at most.
+        sharers = sum(each.name == target.name for site in config.sites for each in site.deploy)
+        return ActionLock(config.state_dir, lock_id, self._ctx.clock, timeout_s * max(sharers, 1))
 
     def _is_left_by_us(self, container: Container, *, is_canary: bool) -> bool:
         """Whether a restart of ours that was cut short, or our new certificate, ended the container."""
@@ -249,7 +251,7 @@ class DeploySteps:
             run_command(argv, environment | self._variables(), timeout_s)
             self._ctx.tell("command.run", command=target.name)
 
-        lock = self._alone_on(shlex.join(argv), PROOF_TIMEOUT_S + timeout_s)
+        lock = self._alone_on(target, shlex.join(argv), PROOF_TIMEOUT_S + timeout_s)
         service = Service(
             name=place.name,
             where=place.where,

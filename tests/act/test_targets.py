@@ -1,13 +1,15 @@
 """Several containers, targets and sites: what is due for each, and what one of them says of another."""
 
+import hashlib
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fakes import EPOCH, FakeContainers, TlsServer
+from support.fakes import EPOCH, FakeClock, FakeContainers, TlsServer
 from support.scenes import (
     ADDRESS,
     DAY,
@@ -24,6 +26,7 @@ from support.scenes import (
 )
 
 from certbotless.act import run
+from certbotless.base.locks import ActionLock
 from certbotless.base.times import rfc3339
 from certbotless.model.deployed import Acted
 from certbotless.world.containers import Container
@@ -276,6 +279,23 @@ def test_a_command_is_run_for_each_site_that_has_it(scene: Scene, tmp_path: Path
     assert sorted((tmp_path / "seen").read_text().split()) == sorted([DOMAIN, OTHER_DOMAIN])
     scene.run_all()
     assert len((tmp_path / "seen").read_text().split()) == 2
+
+
+@pytest.mark.process
+def test_each_of_the_sites_with_one_command_waits_for_all_others(scene: Scene) -> None:
+    """Each may take 90 s. Of 200 with a command of 0.5 s the last ones gave up."""
+    share(scene, {"command": ["true"]}, {"command": ["true"]})
+    lock = ActionLock(scene.state_dir, hashlib.sha256(b"true").hexdigest(), FakeClock(), 1)
+    with ExitStack() as held:
+        held.enter_context(lock)
+
+        def release() -> None:
+            if scene.clock.monotonic() > 120:
+                held.close()
+                time.sleep(0.005)  # the command of the other site is real
+
+        scene.clock.on_sleep = release
+        assert [outcome.state for outcome in scene.run_all()] == ["ok", "ok"]
 
 
 # --- other machines ---------------------------------------------------------------------------------------
