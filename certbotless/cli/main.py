@@ -120,14 +120,14 @@ def _dispatch(args: argparse.Namespace) -> int:
 
 
 def _check(source: Path | None, args: argparse.Namespace) -> int:
-    from ..config import checks, load
+    from ..config import checks, environment, load
 
     checked = load.load(source)
     warnings = checks.warnings(checked, source)
     _warn(warnings)
     count = len(checked.sites)
     sites = (_("{} site") if count == 1 else _("{} sites")).format(count)
-    line = _("{}: ok ({})").format(source or "-", sites)
+    line = _("{}: ok ({})").format(environment.name_of(source), sites)
     if lacking := len(checks.unreadable(checked)):
         form = _("{}, but {} secret cannot be read: nothing can be issued yet")
         if lacking > 1:

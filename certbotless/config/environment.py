@@ -11,7 +11,8 @@ import os
 from pathlib import Path
 
 from ..base.errors import ConfigError, ValueFault
-from ..base.words import N_, Text
+from ..base.words import N_, Text, _
+from .secret import is_placeholder
 
 FILE = Path("/etc/certbotless/config.yaml")
 DOMAIN, CONTAINER = "CERTBOTLESS_DOMAIN", "CERTBOTLESS_CONTAINER"
@@ -21,6 +22,13 @@ KEY_ID, KEY_SECRET = "ALIYUN_ACCESS_KEY_ID", "ALIYUN_ACCESS_KEY_SECRET"
 def is_set() -> bool:
     """Whether one of the variables has a value: then all of them are needed."""
     return any(map(_value, (DOMAIN, CONTAINER, KEY_ID, KEY_SECRET)))
+
+
+def name_of(source: Path | None) -> str:
+    """Return where a configuration is from, for people: a path, "-" for standard input, or the variables."""
+    if source == FILE and is_set() and not FILE.exists():
+        return _("the environment")
+    return str(source or "-")
 
 
 def text() -> bytes:
@@ -45,6 +53,8 @@ def text() -> bytes:
                 public(key, _value(name))
         except ValueFault as exc:
             faults.append(Text("{}: {}", name, str(exc)))
+    form = N_("{}: is a placeholder: write your own value")
+    faults += [Text(form, name) for name in (KEY_ID, KEY_SECRET) if is_placeholder(_value(name))]
     if faults:
         raise ConfigError(faults)
     lines = [

@@ -78,7 +78,7 @@ class Secret:
                 return cls(kind, found[1])
         if _OTHER_ENV.fullmatch(text):
             raise ValueFault(Text(_ENVIRONMENT_WORDS))
-        if _PLACEHOLDER.fullmatch(text):
+        if is_placeholder(text):
             raise ValueFault(Text("is a placeholder: write the secret itself, or where it is"))
         return cls("literal", text)
 
@@ -169,6 +169,11 @@ class Secret:
         if self.kind != "credential" or self.path == Path("/etc/credstore", self.where):
             return []
         return [Path(store, self.where) for store in CREDSTORES]
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether a text is what pages and examples have in the place of a secret, as `your-id` is."""
+    return _PLACEHOLDER.fullmatch(text) is not None
 
 
 def owned_by_another(path: Path, trusted: Collection[int]) -> str | None:

@@ -36,6 +36,13 @@ def test_four_values_are_the_smallest_configuration(file: Path) -> None:
     assert config.account.key[1].read() == "made-up-secret"
 
 
+def test_it_is_named_as_what_it_is(file: Path) -> None:
+    assert environment.name_of(file) == "the environment"
+    file.touch()
+    assert environment.name_of(file) == str(file)
+    assert (environment.name_of(None), environment.name_of(Path("/x"))) == ("-", "/x")
+
+
 def test_no_secret_is_in_the_text_that_is_handed_on(file: Path) -> None:
     """To the workers of the daemon, and to its own digests."""
     assert b"made-up" not in load.read(file)
@@ -81,6 +88,7 @@ def test_without_one_of_them_a_line_names_it(name: str, file: Path, monkeypatch:
             "CERTBOTLESS_CONTAINER: 'my registry' is not a container name",
         ),
         (environment.CONTAINER, 'a"\nx: y', "CERTBOTLESS_CONTAINER: "),
+        (environment.KEY_ID, "your-id", "ALIYUN_ACCESS_KEY_ID: is a placeholder: write your own value"),
     ],
 )
 def test_a_bad_value_is_one_line(

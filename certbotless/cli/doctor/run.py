@@ -12,7 +12,7 @@ from ...base.clock import START_SLACK, TRUSTED_SKEW, SystemClock, is_possible
 from ...base.errors import AccountRefused, AddressError, NotifyError, SecretUnreadable, StoreError
 from ...base.times import moment
 from ...base.words import _
-from ...config import checks
+from ...config import checks, environment
 from ...config.addresses import AddressRule
 from ...config.fingerprints import Fingerprints
 from ...config.settings import Config, Site
@@ -115,14 +115,14 @@ def _configuration(case: Case, path: str) -> ApiAccess | None:
             case.fail_by("secret", key, exc)
             lost = True
     receivers(case)
-    warnings = [] if lost else checks.warnings(case.config, Path(path) if path != "-" else None)
+    source = Path(path) if path != "-" else None
+    warnings = [] if lost else checks.warnings(case.config, source)
     for text in warnings:
         key, words = text.partition(": ")[::2]
         case.warn("configuration", key, words, _("see docs/configuration.md"))
     if not lost and not warnings:
-        case.ok(
-            "configuration", path, _("every secret can be read; sites: {}").format(len(case.config.sites))
-        )
+        text = _("every secret can be read; sites: {}").format(len(case.config.sites))
+        case.ok("configuration", environment.name_of(source), text)
     if case.config.aliyun is None:
         return None
     with suppress(SecretUnreadable):
