@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 # The time of the engine itself, beside the container's own.
 _CONTAINER_MARGIN_S = 60
+# A turn is waited for no longer, so that a run ends in time where the holder of the lock hangs.
+_TURNS_S = 1800
 # A second action settles what was read a moment before the files were there; a third one cures nothing.
 _MOST_ACTIONS = 2
 # A machine may be restored from an old backup, or its admin has mended what kept a command from its work.
@@ -200,7 +202,8 @@ class DeploySteps:
         lock_id, config = hashlib.sha256(name.encode()).hexdigest(), self._ctx.config
         # The sites that have it act one after the other, each for that long at most.
         sharers = sum(each.name == target.name for site in config.sites for each in site.deploy)
-        return ActionLock(config.state_dir, lock_id, self._ctx.clock, timeout_s * max(sharers, 1))
+        turns_s = min(timeout_s * sharers, _TURNS_S)
+        return ActionLock(config.state_dir, lock_id, self._ctx.clock, max(turns_s, timeout_s))
 
     def _is_left_by_us(self, container: Container, *, is_canary: bool) -> bool:
         """Whether a restart of ours that was cut short, or our new certificate, ended the container."""

@@ -19,8 +19,10 @@ from support.scenes import (
     LONG_AGO,
     MINUTE,
     MIRROR_ID,
+    NOTHING_ASKED,
     OTHER_DOMAIN,
     SECOND,
+    ZONE,
     Scene,
     failed_with,
 )
@@ -296,6 +298,19 @@ def test_each_of_the_sites_with_one_command_waits_for_all_others(scene: Scene) -
 
         scene.clock.on_sleep = release
         assert [outcome.state for outcome in scene.run_all()] == ["ok", "ok"]
+
+
+def test_a_run_with_the_lock_that_hangs_holds_up_no_site_for_hours(scene: Scene) -> None:
+    scene.keys["deploy"] = [{"command": ["true"], "port": "none"}]
+    scene.domains = [DOMAIN, *(f"box{number}.{ZONE}" for number in range(60))]
+    scene.point()
+    scene.publish()
+    scene.clock.least_sleep_s = 5
+    config = scene.config
+    with ActionLock(scene.state_dir, hashlib.sha256(b"true").hexdigest(), FakeClock(), 1):
+        (outcome,) = run.run(config, config.kept[:1], scene.edges(), NOTHING_ASKED)
+    assert "still locked" in failed_with(outcome)
+    assert 1800 <= scene.clock.monotonic() < 2000
 
 
 # --- other machines ---------------------------------------------------------------------------------------
