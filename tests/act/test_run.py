@@ -116,6 +116,7 @@ def test_where_the_copy_makes_no_sense_a_certificate_is_ordered_in_the_same_run(
     assert not scene.file.has_pair
 
 
+@pytest.mark.row(142)
 @pytest.mark.process
 def test_a_run_of_many_sites_may_have_more_files_open_than_most_programs(scene: Scene) -> None:
     """200 sites at once, 64 of which ask six name servers that are silent, need 1,600 descriptors."""

@@ -203,6 +203,7 @@ def test_an_action_that_succeeded_for_one_site_counts_for_another_one(scene: Sce
     assert len(scene.engine.restarts) == 1
 
 
+@pytest.mark.row(142)
 def test_a_site_that_has_no_thread_yet_is_not_waited_for(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +284,7 @@ def test_a_command_is_run_for_each_site_that_has_it(scene: Scene, tmp_path: Path
     assert len((tmp_path / "seen").read_text().split()) == 2
 
 
+@pytest.mark.row(142)
 @pytest.mark.process
 def test_each_of_the_sites_with_one_command_waits_for_all_others(scene: Scene) -> None:
     """Each may take 90 s. Of 200 with a command of 0.5 s the last ones gave up."""

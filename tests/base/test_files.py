@@ -418,6 +418,7 @@ def test_other_errors_go_through(tmp_path: Path) -> None:
         raise ZeroDivisionError
 
 
+@pytest.mark.row(141)
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
 def test_a_file_system_that_syncs_no_folder_is_written_to_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int

@@ -105,6 +105,7 @@ def test_a_lock_ends_with_its_holder_however_that_ends(tmp_path: Path, lock: Cal
     assert len(clock.sleeps) == 1
 
 
+@pytest.mark.row(142)
 def test_a_lock_that_is_waited_for_is_tried_often(tmp_path: Path, site: SiteFile) -> None:
     """Also after a while: of 100 sites that wrote to the ledger for 0.1 s, 21 had waited for 60 s in vain."""
     clock = FakeClock()
@@ -204,6 +205,7 @@ def test_a_lock_is_never_taken_through_a_link_that_somebody_planted(tmp_path: Pa
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.row(141)
 @pytest.mark.parametrize("name", [*LOCKS, "daemon"])
 def test_a_file_system_without_locks_is_said_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

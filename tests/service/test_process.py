@@ -165,6 +165,7 @@ def test_reports_longer_than_one_read_are_read_whole(scene: Scene) -> None:
     assert worker.unfinished == frozenset()
 
 
+@pytest.mark.row(142)
 def test_a_thousand_reports_of_failures_wait_for_no_check(scene: Scene) -> None:
     """The daemon reads them at its next check, and meanwhile the worker must go on."""
     worker = scene.start_at_work()

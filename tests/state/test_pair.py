@@ -440,6 +440,7 @@ def test_a_store_without_room_is_told_before_an_order(tmp_path: Path) -> None:
     assert list(home(tmp_path).iterdir()) == []
 
 
+@pytest.mark.row(141)
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
 def test_a_store_without_links_is_told_before_an_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
