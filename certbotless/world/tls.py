@@ -50,7 +50,8 @@ def shake_hands(tls: ssl.SSLSocket) -> bytes:
     """Make the handshake, and return the leaf that the server shows, DER; it is verified as its context says.
 
     A server that wants a certificate of its clients has shown its own before. It says so after the handshake,
-    but within it by TLS 1.2 (RFC 5246 section 7.4.6).
+    but within it by TLS 1.2 (RFC 5246 section 7.4.6). Our part of the handshake ends after the server has
+    signed its part: until then it may show a certificate without having its key.
 
     Raises:
         OSError: no TLS is possible with it, or what it shows is not trusted.
@@ -58,12 +59,20 @@ def shake_hands(tls: ssl.SSLSocket) -> bytes:
     try:
         tls.do_handshake()
     except ssl.SSLError as exc:
-        shown = tls._sslobj.get_unverified_chain() if exc.reason in _WANTS_OURS else None  # type: ignore[attr-defined]
-        if not shown:
+        if exc.reason not in _WANTS_OURS or not _has_signed(tls):
             raise
+        shown = tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
         leaf: bytes = shown[0].public_bytes(_DER)
         return leaf
     return tls.getpeercert(binary_form=True) or b""  # no server of TLS is without one
+
+
+def _has_signed(tls: ssl.SSLSocket) -> bool:
+    """Whether the server of a handshake of TLS 1.2 that has failed has shown that it has its key."""
+    # We have sent our Finished, which is the binding of a new session (RFC 5929 section 3.1). With a key
+    # exchange by RSA alone the server signs nothing before that (RFC 5246 section 7.4.3).
+    name, *_ = tls.cipher() or ("",)
+    return "DHE-" in name and tls.get_channel_binding("tls-unique") is not None
 
 
 def serves_valid(host: str, port: int, server_name: str, issuers: Iterable[bytes]) -> bool:

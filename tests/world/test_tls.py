@@ -75,6 +75,36 @@ def test_who_wants_a_certificate_of_the_client_serves_one_all_the_same(version: 
         assert not serves_valid("127.0.0.1", port, NAME, [])
 
 
+@pytest.mark.parametrize("signs", [True, False], ids=["ECDHE", "RSA"])
+def test_a_certificate_without_its_key_is_served_by_nobody(*, signs: bool) -> None:
+    """Anybody can send the certificate of another server, and end the handshake before its key is needed."""
+    kind = trustme.KeyType.ECDSA if signs else trustme.KeyType.RSA
+    certificate, root = CA.issue_cert(NAME, key_type=kind), CA.cert_pem.bytes()
+    der = x509.load_pem_x509_certificate(certificate.cert_chain_pems[0].bytes()).public_bytes(Encoding.DER)
+
+    def sized(data: bytes, digits: int = 3) -> bytes:
+        return len(data).to_bytes(digits, "big") + data
+
+    def send(connection: socket.socket, kind: int, body: bytes) -> None:
+        connection.sendall(b"\x16\x03\x03" + sized(bytes([kind]) + sized(body), 2))
+
+    def replay(connection: socket.socket) -> None:
+        connection.recv(4096)
+        # TLS 1.2, with AES128-GCM-SHA256; the extensions renegotiation_info, ec_point_formats.
+        cipher = b"\xc0\x2b" if signs else b"\x00\x9c"
+        extensions = sized(bytes.fromhex("ff01000100 000b00020100"), 2)
+        send(connection, 2, b"\x03\x03" + bytes(33) + cipher + b"\x00" + extensions)
+        send(connection, 11, sized(sized(der)))
+        if not signs:
+            send(connection, 14, b"")
+            connection.recv(4096)
+        connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28")
+
+    with listening(replay) as port:
+        assert served_leaf("127.0.0.1", port, NAME) == ""
+        assert not serves_valid("127.0.0.1", port, NAME, [root])
+
+
 def test_a_closed_port_serves_none() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
