@@ -78,7 +78,7 @@ class Redactor:
         shown |= dict.fromkeys(secrets, _HIDDEN)
         # A request has them in its URL, and the signed text has that URL encoded once more.
         for _ in range(2):
-            shown |= {quote(value, safe=""): instead for value, instead in shown.items()}
+            shown |= {quote(value, safe="", errors="replace"): instead for value, instead in shown.items()}
         shown = self._hidden[0] | shown
         # The longest first: a value may begin with another.
         values = sorted((v for v in shown if len(v) >= _LEAST_LENGTH), key=len, reverse=True)

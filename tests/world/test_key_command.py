@@ -192,6 +192,7 @@ def test_words_on_its_standard_error_are_no_matter(program: Callable[[str], list
             prints(PLAIN | {"Expiration": "2020-01-02T03:04:05Z"}),
             "gives a key that ended at 2020-01-02T03:04:05Z, by the clock of this machine; set the clock",
         ),
+        ('echo \'{"AccessKeyId": "\\\\ud800half"}\'', "the command 'KEY' gives no AccessKeyId of printable"),
         ("yes | head -c 70000", "the command 'KEY' printed more than 64 KiB; run it"),
         ("exec yes", "the command 'KEY' printed more than 64 KiB; run it"),
         # Its words are shown, however it fails.
