@@ -20,7 +20,7 @@ from pathlib import Path
 
 from . import files, systemd
 from .errors import ProgramUnreadable, StoreError
-from .words import Text
+from .words import N_, Text
 
 # Of a user that has none, and of one that is not known.
 NO_HOME = "/nonexistent"
@@ -48,7 +48,8 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
                 "create it for the user that owns it: install -d -m 0700 -o {} {}", systemd.USER, state_dir
             ),
         )
-    found = state_dir.stat()
+    with files.store_errors(state_dir, "read"):
+        found = _reached(state_dir)
     if found.st_uid == 0:
         return
     needed = _files_of_program()
@@ -62,6 +63,28 @@ def become_owner(state_dir: Path, certs_dirs: Iterable[Path]) -> None:
     os.setgid(found.st_gid)
     os.setuid(found.st_uid)
     _refuse_unless_readable(needed, f"the owner of {str(state_dir)!r} ({name})")
+
+
+def _reached(state_dir: Path) -> os.stat_result:
+    """Return the state of the folder: of root's own only where no link of another user has led to it.
+
+    Else we would remain root, and run programs of that user as root.
+
+    Raises:
+        StoreError: such a link has.
+        OSError: the folder cannot be opened.
+    """
+    fd = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found, real = os.fstat(fd), os.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+    if found.st_uid == 0 and real != os.path.normpath(state_dir) and not _is_roots_alone(state_dir):
+        form = N_("state_dir {!r} leads to {!r}, a folder of root, and others may change where it leads")
+        raise StoreError(
+            Text(form, str(state_dir), real), hint=Text("name a folder that no other user can replace")
+        )
+    return found
 
 
 def owner_of(state_dir: Path) -> pwd.struct_passwd:

@@ -153,6 +153,20 @@ def test_an_absent_state_dir_that_a_stranger_could_turn_elsewhere_is_refused(
     assert not list(home.iterdir())
 
 
+def test_a_link_of_another_user_does_not_make_root_the_owner_of_the_state_dir(
+    ground: Path, user: int
+) -> None:
+    """Root would run programs of the configuration, which may be that user's. One of root's own is good."""
+    home, roots = ground / "home", ground / "roots"
+    home.mkdir()
+    roots.mkdir(mode=0o700)
+    (home / "state").symlink_to(roots)
+    assert run_in_child(lambda: become_owner(home / "state", [])) == DONE
+    for path in (home, home / "state"):
+        os.chown(path, STRANGER, STRANGER, follow_symlinks=False)
+    assert run_in_child(lambda: become_owner(home / "state", [])) == REFUSED
+
+
 @given(
     modes=st.lists(st.sampled_from([0o755, 0o775, 0o777, 0o1777, 0o700]), min_size=3, max_size=3),
     owners=st.lists(st.sampled_from([0, 0, STRANGER]), min_size=3, max_size=3),
