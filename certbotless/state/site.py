@@ -273,11 +273,11 @@ class Accounts:
     def save_key(self, pem: bytes) -> None:
         """Keep the account key before the CA gets to know it. The key before it is kept as `key.pem.old`.
 
-        Killed in between, there is the one key or the other.
+        Killed in between, there is the one key or the other. To do it again changes nothing.
         """
         before = files.read_if_there(self._key)
         with files.store_errors(self._key):
-            if before is not None:
+            if before not in (None, pem):
                 files.replace(self._key.with_suffix(".pem.old"), before, 0o600)
             files.replace(self._key, pem, 0o600)
 

@@ -426,6 +426,16 @@ def test_an_account_is_kept_by_key_and_url(accounts: Accounts, tmp_path: Path) -
     assert accounts.load() == (b"key", "")
 
 
+def test_a_change_of_the_key_that_is_made_again_keeps_the_key_before_it(
+    accounts: Accounts, tmp_path: Path
+) -> None:
+    """As where its URL could not be kept the first time."""
+    for key in (b"old", b"new", b"new"):
+        accounts.save_key(key)
+    [kept] = tmp_path.glob("accounts/*/key.pem.old")
+    assert kept.read_bytes() == b"old"
+
+
 @pytest.mark.parametrize("broken", [b"", b"{", b"[]", b"{}", b'{"url": 5}', b'{"url": null}', b"\xff"])
 def test_a_url_that_cannot_be_read_is_none(accounts: Accounts, tmp_path: Path, broken: bytes) -> None:
     accounts.save_key(b"key")
