@@ -62,6 +62,12 @@ def test_a_folder_that_is_a_link_counts_and_a_loop_ends(tmp_path: Path) -> None:
     assert key_of(tmp_path, LETS_ENCRYPT) == (link / "1/private_key.json", b"key")
 
 
+def test_a_link_to_itself_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "account.key").symlink_to("account.key")
+    with pytest.raises(CertbotlessError, match="it is a symbolic link"):
+        key_of(tmp_path, LETS_ENCRYPT)
+
+
 def test_a_folder_that_may_not_be_read_is_not_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,5 +93,9 @@ def test_nothing_is_guessed_where_there_is_none_or_more_than_one(tmp_path: Path)
     with pytest.raises(CertbotlessError, match="has several accounts") as found:
         key_of(tmp_path, LETS_ENCRYPT)
     assert "/1/private_key.json" in found.value.hint
+    put(tmp_path, f"accounts/{HOST}/directory/\x1b]0;\n/private_key.json")
+    with pytest.raises(CertbotlessError, match="has several accounts") as found:
+        key_of(tmp_path, LETS_ENCRYPT)
+    assert "/\\x1b]0;\\n/private_key.json" in found.value.hint
     with pytest.raises(CertbotlessError, match="no account"):
         key_of(tmp_path, STAGING)

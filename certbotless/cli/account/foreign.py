@@ -13,13 +13,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...base import files
-from ...base.errors import CertbotlessError
+from ...base.errors import CertbotlessError, printable
 from ...base.words import Text
 
 # A key of 16,384 bits is 13 KiB.
 _MAX_BYTES = 64 * 1024
 # A client that keeps certificates of a thousand names has fewer files.
 _MOST_FILES, _MOST_LEVELS = 20_000, 8
+# Of a hint, in characters.
+_MOST_NAMES = 8192
 
 
 def key_of(path: Path, directory: str) -> tuple[Path, bytes]:
@@ -46,7 +48,8 @@ def key_of(path: Path, directory: str) -> tuple[Path, bytes]:
             ),
         )
     if len(found) > 1:
-        names = ", ".join(map(str, found))
+        # In a folder of another user its names may hold anything.
+        names = printable(", ".join(map(str, found)), _MOST_NAMES)
         raise CertbotlessError(
             Text("{!r} has several accounts at {}", str(path), directory),
             hint=Text("name one of these files: {}", names),
@@ -77,9 +80,10 @@ def _keys_below(folder: Path) -> Iterator[Path]:
 
 def _each_once(found: Iterable[Path]) -> list[Path]:
     """Return the files; one that links show at several places has the first of these names."""
-    names: dict[Path, Path] = {}
+    names: dict[str, Path] = {}
     for each in found:
-        names.setdefault(each.resolve(), each)
+        # For a link to itself `Path.resolve` raises an error of its own until Python 3.13.
+        names.setdefault(os.path.realpath(each), each)
     return [*names.values()]
 
 

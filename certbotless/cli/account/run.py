@@ -37,6 +37,6 @@ def run(source: Path | None, args: Mapping[str, Any], say: Callable[[str], None]
     say(
         _(
             "do not change the key of this account with the old client: it would lock certbotless out ({})"
-        ).format(file)
+        ).format(printable(str(file), 4096))
     )
     return 0
