@@ -50,7 +50,8 @@ class Events:
 
     def _begin_anew(self) -> None:
         """Put the file aside, once: many sites may find it too large at the same moment."""
-        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # To be written: over NFS the kernel locks no other one (flock(2)).
+        fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             with suppress(BlockingIOError):  # another one is at it
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

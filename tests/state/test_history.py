@@ -1,6 +1,9 @@
 """Events are kept in order, with a bound on their size, and never make a run fail."""
 
+import errno
+import fcntl
 import json
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -65,6 +68,24 @@ def test_of_many_sites_that_find_it_too_large_at_once_one_puts_it_aside(
     assert (tmp_path / "events.jsonl.old").stat().st_size > 1 << 20
     for site in (DOMAIN, "other.example.com"):
         assert [event.event for event in Events(tmp_path).last(site, 9)] == ["record.updated"]
+    assert caplog.text == ""
+
+
+def test_events_start_a_new_file_over_nfs_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There a lock that excludes others is for a file that is open to be written alone (flock(2))."""
+    known = fcntl.flock
+
+    def flock(fd: int, operation: int) -> None:
+        if operation & fcntl.LOCK_EX and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        known(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (tmp_path / "events.jsonl").write_bytes(b"x" * (1 << 20) + b"\n")
+    Events(tmp_path).append(NOW, DOMAIN, Event("record.updated"))
+    assert [event.event for event in Events(tmp_path).last(DOMAIN, 9)] == ["record.updated"]
     assert caplog.text == ""
 
 
