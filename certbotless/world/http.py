@@ -180,15 +180,32 @@ class _BoundedConnection:
     _dns_host: str
     port: int
     timeout: float
+    socket_options: list[tuple[int, int, int]] | None
 
     def _new_conn(self) -> socket.socket:
-        most_s = self.timeout
-        with suppress(OSError, UnicodeError):  # the library says it in its own way
-            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
-            self.timeout = min(most_s, self.bounds.connect_s(len(found)))
-        made: socket.socket = super()._new_conn()  # type: ignore[misc]  # of the class beside this one
+        name, most_s = self._dns_host, self.timeout
+        others: list[str] = []
+        with suppress(UnicodeError):  # the library says it in its own way
+            found = socket.getaddrinfo(name.strip("[]"), self.port, type=socket.SOCK_STREAM)
+            # The library is given an address: it would look the name up again, and where the first resolver
+            # is away, that takes 5 s each time.
+            *others, self._dns_host = dict.fromkeys(str(info[4][0]) for info in found)
+            self.timeout = min(most_s, self.bounds.connect_s(len(others) + 1))
+        try:
+            made: socket.socket = self._to_one_of(others) or super()._new_conn()  # type: ignore[misc]
+        finally:
+            self._dns_host = name
         made.settimeout(most_s)
         return made
+
+    def _to_one_of(self, addresses: list[str]) -> socket.socket | None:
+        for address in addresses:
+            with suppress(OSError):
+                made = socket.create_connection((address, self.port), self.timeout)
+                for option in self.socket_options or ():
+                    made.setsockopt(*option)
+                return made
+        return None
 
 
 class _BoundedAdapter(HTTPAdapter):

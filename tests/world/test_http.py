@@ -181,6 +181,30 @@ def test_addresses_that_lead_nowhere_leave_time_for_one_that_answers(monkeypatch
             assert session.get(f"http://api.test:{port}/", timeout=4).content == b"whole"
 
 
+@pytest.mark.parametrize("answers", [False, True])
+def test_the_name_of_a_host_is_looked_up_once(answers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first resolver is away, a look-up takes 5 s, and where all are, up to 30 s."""
+    known, asked = socket.getaddrinfo, []
+
+    def found(host: str, *args: object, **kwargs: object) -> list[object]:
+        if host == "api.test":
+            asked.append(host)
+            if not answers:
+                raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+            host = "127.0.0.1"
+        return [*known(host, *args, **kwargs)]  # type: ignore[arg-type]
+
+    with HttpServer(lambda _: Reply(200, b"whole")) as server, BoundedSession(SystemClock()) as session:
+        monkeypatch.setattr(socket, "getaddrinfo", found)
+        url = f"http://api.test:{urlsplit(server.url).port}/"
+        if answers:
+            assert session.get(url, timeout=4).content == b"whole"
+        else:
+            with pytest.raises(requests.ConnectionError):
+                session.get(url, timeout=4)
+    assert asked == ["api.test"]
+
+
 @pytest.mark.row(5)
 def test_a_stop_does_not_wait_for_a_server_that_says_nothing() -> None:
     ended, clock = threading.Event(), SystemClock()
