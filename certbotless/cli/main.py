@@ -47,6 +47,7 @@ def start() -> int:
     if threading.active_count() == 1:
         # Python itself reports what cannot be written.
         with suppress(OSError):
+            sys.stdout.flush()  # of a command that failed; others have done so
             sys.stderr.flush()
             logging.shutdown()
             os._exit(code)

@@ -157,6 +157,21 @@ def test_a_full_disk_or_a_reader_that_has_gone_is_no_trace(
     assert (run.returncode, run.stderr) == (128 + signal.SIGPIPE, "")
 
 
+@pytest.mark.process
+def test_what_a_command_has_printed_before_it_fails_reaches_a_pipe(box: Box) -> None:
+    """The line of a question ends, too, that is answered by Ctrl-D."""
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, b"\x04")
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = box.command("init", "--config", str(box.home / "new.yaml"))
+    run = subprocess.run(
+        command, stdin=terminal, capture_output=True, text=True, env=buffered, timeout=60, check=False
+    )
+    assert (run.returncode, run.stdout[-1:]) == (2, "\n")
+    os.close(terminal)
+    os.close(keyboard)
+
+
 def test_a_bad_file_is_told_of_in_the_language_of_the_reader(
     box: Box, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
