@@ -180,13 +180,14 @@ class DeploySteps:
             if not acted:
                 form = N_("{!r} was started after the files, at {}")
                 hopeless = Text(form, container.name, rfc3339(container.started_at))
+            what = dump(target.action).decode()
             service = Service(
                 name=container.name,
                 where=self._where(target, container),
                 target=target.name,
-                what=dump(target.action).decode(),
+                what=what,
                 act=act,
-                may_help=lambda leaf: is_ours or self._may_help(container, leaf),
+                may_help=lambda leaf: is_ours or self._may_help(container, leaf, lock, what),
                 hopeless=hopeless,
                 is_canary=is_canary,
                 is_held=self._is_held(target),
@@ -308,17 +309,20 @@ class DeploySteps:
         acted = self._proof.acted(name)
         return acted is None or acted.count < _MOST_ACTIONS
 
-    def _may_help(self, container: Container, leaf: str) -> bool:
+    def _may_help(self, container: Container, leaf: str, lock: ActionLock, what: str) -> bool:
         """Whether an action may help this container.
 
         One that was started before the files were there has not read them, also where they had been there
         once before. One that was started since, and serves another leaf, may have read them a moment before:
-        one more action settles it. One that does not answer is starting still, or broken: neither is cured by
-        restarting it for ever.
+        one more action settles it. Where an action has helped, others have made it serve another leaf since:
+        each day one may help again. One that does not answer is starting still, or broken: neither is cured
+        by restarting it for ever.
         """
+        acted, files_at = self._proof.acted(container.name), self._ctx.store.linked_at()
+        if leaf and acted is not None and acted.has_helped and _is_long_ago(lock, what, self._ctx.clock):
+            return True
         if leaf:
             return self._may_act_again(container.name)
-        acted, files_at = self._proof.acted(container.name), self._ctx.store.linked_at()
         if acted is not None and acted.files_at in (None, files_at):
             return False
         there_since = max(self._proof.issued_at, files_at or self._proof.issued_at)

@@ -8,7 +8,7 @@ gone back to, and only while it is valid.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ..base.clock import Pace
@@ -169,6 +169,8 @@ class Proof:
         leaf = self._wait_for(service.where, self.sha256, service=service)  # 4
         if leaf == self.sha256:
             self.end_trial()
+            if may_help and (acted := self.acted(service.name)):
+                self._ctx.file.put("acted", service.name, replace(acted, has_helped=True))
             return
         late = Text("{} s after the action", PROOF_TIMEOUT_S) if may_help else service.hopeless
         if service.is_dead():
@@ -237,9 +239,9 @@ class Proof:
         return True
 
     def _note_acted(self, name: str) -> None:
-        acted = self.acted(name)
-        count, files_at = (acted.count if acted else 0) + 1, self._ctx.store.linked_at()
-        self._ctx.file.put("acted", name, Acted(sha256=self.sha256, count=count, files_at=files_at))
+        acted = self.acted(name) or Acted(sha256=self.sha256, count=0)
+        acted = replace(acted, count=acted.count + 1, files_at=self._ctx.store.linked_at())
+        self._ctx.file.put("acted", name, acted)
 
     def _served(self, host: str, port: int) -> str:
         """Return the leaf that is served now, empty for no TLS answer."""

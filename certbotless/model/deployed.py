@@ -36,11 +36,13 @@ class Acted(Model):
     """How often a container, or a command, was acted upon for the leaf with this SHA-256.
 
     `files_at` is when its files had been put where they were, None where an older version has not noted it.
+    `has_helped` is whether a handshake has shown the leaf after such an action.
     """
 
     sha256: str
     count: Count
     files_at: BoundedMoment | None = None
+    has_helped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -178,7 +178,7 @@ def test_a_restart_gives_the_container_its_time_to_stop_and_is_proved(ctx: Bench
     ctx.deploy(port=service.port, stop_timeout="25s")
     assert ctx.containers.restarts == [(container().id, 25)]
     assert ctx.state.restarting == {}
-    assert ctx.state.acted == {"registry": Acted(sha256=NEW.sha256, count=1)}
+    assert ctx.state.acted == {"registry": Acted(sha256=NEW.sha256, count=1, has_helped=True)}
 
 
 def test_a_signal_is_no_restart(ctx: Bench, service: Service) -> None:
@@ -317,7 +317,24 @@ def test_what_was_done_for_another_leaf_does_not_count(ctx: Bench, service: Serv
     ctx.containers.put(container(age=-MINUTE))
     ctx.containers.on_restart = shows(service)
     ctx.deploy(port=service.port)
-    assert ctx.state.acted == {"registry": Acted(sha256=NEW.sha256, count=1)}
+    assert ctx.state.acted == {"registry": Acted(sha256=NEW.sha256, count=1, has_helped=True)}
+
+
+def test_where_an_action_has_helped_another_one_may_a_day_later(ctx: Bench, service: Service) -> None:
+    """Another tool puts its certificate there now and then, all through the life of ours."""
+    ctx.clock.least_sleep_s = 5
+    ctx.containers.put(container(age=-MINUTE))
+    ctx.containers.on_restart = shows(service)
+    for restarts in (1, 2):
+        service.shows = OLD
+        ctx.deploy(port=service.port)
+        assert len(ctx.containers.restarts) == restarts
+    service.shows = OLD
+    with pytest.raises(DeployError, match="'registry' was already reloaded for it"):
+        ctx.deploy(port=service.port)
+    ctx.clock.advance(DAY_S)
+    ctx.deploy(port=service.port)
+    assert len(ctx.containers.restarts) == 3
 
 
 # --- the admin wins ---------------------------------------------------------------------------------------
