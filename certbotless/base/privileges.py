@@ -88,9 +88,13 @@ def _reached(state_dir: Path) -> os.stat_result:
 
 
 def owner_of(state_dir: Path) -> pwd.struct_passwd:
-    """Return the user that a run with this `state_dir` has: its owner; without it, the service's."""
+    """Return the user that a run with this `state_dir` has: its owner; without it, the service's.
+
+    Raises:
+        StoreError: we are root, and a link of another user leads to a folder of root.
+    """
     try:
-        return user_of(state_dir.stat().st_uid)
+        return user_of((_reached(state_dir) if os.geteuid() == 0 else state_dir.stat()).st_uid)
     except OSError:
         with suppress(KeyError):
             if os.geteuid() == 0:
@@ -131,11 +135,14 @@ def as_owner(folder: Path) -> Iterator[None]:
 
     So a link that the owner has put there leads root to nothing that the owner could not read. Does nothing
     unless we are root, or where the folder is absent. Not for a process with threads.
+
+    Raises:
+        StoreError: a link of another user leads to a folder of root.
     """
-    try:
-        found = folder.stat()
-    except OSError:
-        found = None
+    found = None
+    if os.geteuid() == 0:
+        with suppress(OSError):
+            found = _reached(folder)
     with as_user(found.st_uid, found.st_gid) if found else nullcontext():
         yield
 

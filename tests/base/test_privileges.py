@@ -165,6 +165,8 @@ def test_a_link_of_another_user_does_not_make_root_the_owner_of_the_state_dir(
     for path in (home, home / "state"):
         os.chown(path, STRANGER, STRANGER, follow_symlinks=False)
     assert run_in_child(lambda: become_owner(home / "state", [])) == REFUSED
+    assert run_in_child(lambda: privileges.runner_of(home / "state")) == REFUSED
+    assert run_in_child(lambda: privileges.as_owner(home / "state").__enter__()) == REFUSED
 
 
 @given(
