@@ -5,6 +5,8 @@ It parses the file, checks each value, then checks them together, and reports al
 Source: the key table of docs/configuration.md.
 """
 
+import os
+import pwd
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -43,12 +45,21 @@ def read(source: Path | None) -> bytes:
         name = source or "-"
         fault = Text("{}:1:1: the file: cannot be read: {}", str(name), reason_of(exc))
         if isinstance(exc, PermissionError):
-            fault = Text(
-                "{}: this user may not read it; use sudo (for the service: 0640 root:certbotless)", str(name)
-            )
+            fault = _refused(str(name))
         elif isinstance(exc, FileNotFoundError):
             fault = Text("no configuration yet at {}; make one: certbotless init", str(name))
         raise ConfigError([fault]) from exc
+
+
+def _refused(name: str) -> Text:
+    """Return the fault of a file that this user may not read."""
+    uid = os.geteuid()
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:  # the user of our image, which has no sudo
+        form = N_("{}: user {} may not read it; if this is a container, on the host: chgrp {} and chmod 0640")
+        return Text(form, name, uid, os.getegid())
+    return Text("{}: this user may not read it; use sudo (for the service: 0640 root:certbotless)", name)
 
 
 def parse(raw: bytes, name: str) -> Config:

@@ -313,6 +313,26 @@ def test_who_may_not_read_the_file_is_led_to_sudo(
     )
 
 
+def test_who_may_not_read_the_file_in_a_container_is_led_to_its_group(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The image has no sudo, and does not list its user."""
+    file = tmp_path / "config.yaml"
+    file.touch(0o600)
+    user, group = os.geteuid(), os.getegid()
+    os.setegid(10001)
+    os.seteuid(10001)
+    try:
+        assert main(["check", "--config", str(file)]) == 2
+    finally:
+        os.seteuid(user)
+        os.setegid(group)
+    said = (
+        f"{file}: user 10001 may not read it; if this is a container, on the host: chgrp 10001 and chmod 0640"
+    )
+    assert capfd.readouterr().err == f"{said}\n"
+
+
 # --- files --------------------------------------------------------------------------------------------------
 
 
