@@ -74,7 +74,8 @@ def _reached(state_dir: Path) -> os.stat_result:
         StoreError: such a link has.
         OSError: the folder cannot be opened.
     """
-    fd = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    # Root may have no right to read it, as over NFS, or in a container without CAP_DAC_OVERRIDE.
+    fd = os.open(state_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         found, real = os.fstat(fd), os.readlink(f"/proc/self/fd/{fd}")
     finally:

@@ -1,5 +1,6 @@
 """What root does before it becomes the owner of the state directory: nobody can turn it elsewhere."""
 
+import ctypes
 import os
 import stat
 import sys
@@ -167,6 +168,29 @@ def test_a_link_of_another_user_does_not_make_root_the_owner_of_the_state_dir(
     assert run_in_child(lambda: become_owner(home / "state", [])) == REFUSED
     assert run_in_child(lambda: privileges.runner_of(home / "state")) == REFUSED
     assert run_in_child(lambda: privileges.as_owner(home / "state").__enter__()) == REFUSED
+
+
+def test_root_need_not_be_able_to_read_the_state_dir(ground: Path) -> None:
+    """Over NFS it is nobody (root_squash), and in a container it may lack CAP_DAC_OVERRIDE."""
+    state = ground / "state"
+    state.mkdir(0o700)
+    os.chown(state, STRANGER, STRANGER)
+
+    def act() -> None:
+        libc, version, capabilities = (
+            ctypes.CDLL(None),
+            (ctypes.c_uint32 * 2)(0x20080522),
+            (ctypes.c_uint32 * 6)(),
+        )
+        libc.capget(version, capabilities)
+        capabilities[0] &= ~0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        libc.capset(version, capabilities)
+        with pytest.raises(PermissionError):
+            os.listdir(state)
+        become_owner(state, [])
+        assert os.geteuid() == STRANGER
+
+    assert run_in_child(act) == DONE
 
 
 @given(
