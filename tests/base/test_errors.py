@@ -37,6 +37,7 @@ CertbotlessError
     RateLimited *
       AccountPaused
     CaUnavailable *
+    NotOffered
     OrderTimeout *
   StoreError
   DeployError *
