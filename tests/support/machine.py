@@ -186,7 +186,10 @@ class Machine:
         assert self._boot.poll() is None, (self._workdir / "boot.log").read_text()
         if not self._init:
             children = Path(f"/proc/{self._boot.pid}/task/{self._boot.pid}/children").read_text().split()
-            names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in children]
+            try:
+                names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in children]
+            except FileNotFoundError:  # a command of the set-up has just ended
+                return False
             self._init = int(children[0]) if names == ["systemd"] else 0
             return False
         return self.run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")

@@ -89,7 +89,10 @@ def block(page: str, name: str) -> Block:
 
 
 def yaml_after(page: str, name: str, instead: Mapping[str, str]) -> dict[str, Any]:
-    """Return the configuration that comes next after a block, with other words in place of some."""
+    """Return the configuration that comes next after a block, with other words in place of some.
+
+    An empty name is the first block without one.
+    """
     following = dropwhile(lambda each: each.run != name, blocks(page))
     text = next(each.text for each in following if each.language == "yaml")
     return cast(dict[str, Any], yaml.safe_load(exchanged(text, instead)))

@@ -46,7 +46,7 @@ def certbotless(bed: Bed, command: str) -> subprocess.CompletedProcess[str]:
 def test_a_registry_with_a_password_serves_what_is_renewed(
     bed: Bed, paper: Reading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The README's own configuration and the page's commands; only the places of the stand-ins are added."""
+    """A page's own configuration and the page's commands; only the places of the stand-ins are added."""
     with pytest.raises(RefusedByEngine, match="certificate signed by unknown authority"):
         bed.registry.push("seed:1")
     client = bed.engine.client()
@@ -54,7 +54,7 @@ def test_a_registry_with_a_password_serves_what_is_renewed(
     bed.registry.remove()
     for path in bed.certs.iterdir():
         path.unlink()
-    configure_as_the_readme_does(bed, monkeypatch)
+    configure_as_the_page_does(bed, monkeypatch)
     fetch, *make_users = paper.commands("docs/registry.md", "password")
     subprocess.run(["dpkg-query", "--show", *shlex.split(fetch)[2:]], check=True, capture_output=True)
     auth = bed.home / "auth"
@@ -88,12 +88,12 @@ def test_a_registry_with_a_password_serves_what_is_renewed(
         bed.docker_shell(f"docker push {image}; docker rmi {image}; docker pull {image}")
 
 
-def configure_as_the_readme_does(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the README's whole file, with its secrets as credentials, beside what leads to the stand-ins."""
+def configure_as_the_page_does(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the whole file of docs/configuration.md, its secrets as credentials, beside the stand-ins."""
     for part, secret in {"id": KEY_ID, "secret": KEY_SECRET}.items():
         write_secret(bed.home / f"certbotless.access_key_{part}", secret)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(bed.home))
-    written = yaml_after("README.md", "first run", {IN_README: DOMAIN})
+    written = yaml_after("docs/configuration.md", "", {IN_README: DOMAIN})
     bed.config |= {**written, "aliyun": bed.config["aliyun"] | written["aliyun"]}
 
 
